@@ -1,0 +1,1 @@
+"""The hard thinking, pure: frames in, records out; no I/O, no clock."""

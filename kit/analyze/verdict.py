@@ -1,0 +1,110 @@
+"""The ladder and the verdict: which layer is the first broken one, by the rules of the design.
+
+A layer is broken if it holds a critical finding that could explain the symptom; else not examined if a
+check that can be critical there was skipped, failed or left subjects unseen; else cleared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from kit.analyze.document import LayerEntry, LayerStatus, Verdict
+from kit.analyze.findings import LADDER, Finding, Layer, Result
+from kit.analyze.symptom import Symptom
+
+
+def ladder(results: Sequence[Result], symptom: Symptom | None, out_of_scope: Collection[str] = ()) -> list[LayerEntry]:
+    """Return the status of every layer with its reason, from the bottom rung to the top."""
+    return [_layer(layer, results, symptom, out_of_scope) for layer in LADDER]
+
+
+def verdict(layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None) -> Verdict:
+    """Return the verdict: the first broken layer; else open, if a layer was not examined; else healthy."""
+    broken = next((entry for entry in layers if entry.status == "broken"), None)
+    if broken:
+        return Verdict(status="broken", layer=broken.layer, summary=_broken_summary(broken, layers, results, symptom))
+    unseen = [entry.layer for entry in layers if entry.status == "not examined"]
+    if unseen:
+        words = f"No broken layer was found, but {_listed(unseen)} could not be examined in full."
+        return Verdict(status="open", layer=unseen[0], summary=words)
+    return Verdict(status="healthy", summary=_healthy_summary(layers, results, symptom))
+
+
+def explains(finding: Finding, result: Result, symptom: Symptom | None) -> bool:
+    """Return whether the finding could explain the symptom; without a known symptom every finding could."""
+    if symptom is None or not symptom.sqlstates:
+        return True
+    if symptom.sqlstates.isdisjoint(result.explains):
+        return False
+    if result.explains_absence and symptom.relation_exists:
+        return False
+    return not (symptom.relation and finding.relations) or symptom.relation in finding.relations
+
+
+def explaining(results: Sequence[Result], layer: Layer, symptom: Symptom | None) -> list[Finding]:
+    """Return the critical findings of a layer that could explain the symptom."""
+    return [
+        finding
+        for result in results
+        if result.layer == layer
+        for finding in result.findings
+        if finding.severity == "critical" and explains(finding, result, symptom)
+    ]
+
+
+def _layer(layer: Layer, results: Sequence[Result], symptom: Symptom | None, out: Collection[str]) -> LayerEntry:
+    mine = [result for result in results if result.layer == layer and result.in_scope]
+    found = explaining(mine, layer, symptom)
+    if layer in out:
+        return _entry(layer, "out of scope", "the target says so")
+    if found:
+        return _entry(layer, "broken", found[0].message)
+    if not mine:
+        return _entry(layer, "out of scope", "no source was named that could show it")
+    unseen = [result for result in mine if result.can_be_critical and not result.complete]
+    if unseen:
+        return _entry(layer, "not examined", _unseen_reason(unseen))
+    return _entry(layer, "cleared", _cleared_reason(mine))
+
+
+def _entry(layer: Layer, status: LayerStatus, reason: str) -> LayerEntry:
+    return LayerEntry(layer=layer, status=status, reason=reason)
+
+
+def _unseen_reason(unseen: Sequence[Result]) -> str:
+    first = unseen[0]
+    reason = first.reason or (first.not_examined[0].reason if first.not_examined else first.status)
+    others = f" (and {len(unseen) - 1} more checks)" if len(unseen) > 1 else ""
+    return f"{first.check}: {reason}{others}"
+
+
+def _cleared_reason(results: Sequence[Result]) -> str:
+    warnings = sum(len(result.findings) for result in results)
+    also = f"; also seen: {_count(warnings, 'finding')}" if warnings else ""
+    return f"{_count(len(results), 'check')} found nothing that breaks it{also}"
+
+
+def _broken_summary(
+    broken: LayerEntry, layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None
+) -> str:
+    found = explaining(results, broken.layer, symptom)
+    more = f" ({len(found) - 1} more such findings)" if len(found) > 1 else ""
+    unseen = [e.layer for e in layers[: LADDER.index(broken.layer)] if e.status == "not examined"]
+    below = f" Below it, {_listed(unseen)} could not be examined in full." if unseen else ""
+    return f"The broken layer is {broken.layer}: {found[0].message}{more}{below}"
+
+
+def _healthy_summary(layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None) -> str:
+    cleared = sum(1 for entry in layers if entry.status == "cleared")
+    if symptom is not None:
+        return f"Nothing examined explains the symptom: {_count(cleared, 'layer')} cleared. Not the database: look at the service."
+    found = sum(len(result.findings) for result in results)
+    return f"No broken layer: {_count(cleared, 'layer')} cleared, {_count(found, 'lesser finding')}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

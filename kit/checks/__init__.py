@@ -1,0 +1,190 @@
+"""The registry of checks: the folder is the registry, the file's stem is the id.
+
+A check is one module `kit/checks/<area>/<id>.py` with
+
+* a docstring: a title, then the paragraphs of `SECTIONS`, each opened by its heading and a colon;
+* `LAYER`, `NEEDS` (evidence names), `SEVERITIES` (what its findings may be), optionally `EXPLAINS`
+  (SQLSTATEs of symptoms it could explain), `EXPLAINS_ABSENCE` (only where the relation that the symptom
+  names does not exist), `SOURCE` ("postgres" or "cloud"), `THRESHOLDS`;
+* `judge(frames, thresholds)`, a pure function that yields `Finding`, `NotExamined` and `Examined`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from kit.analyze.findings import LADDER, Examined, Finding, Judgement, Layer, NotExamined, Result, Severity, quoted
+from kit.errors import KitError, ParameterError
+from kit.evidence.model import Capture, Evidence, Frames, Source, SourceKind
+
+AREAS = ("triage", "permissions", "bloat", "slow_queries", "deploy_history")
+SECTIONS = ("What it shows", "Why it matters", "What to do", "Known limits", "References")
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A number a check compares with: its default, unit, the reason for the default, and its source."""
+
+    name: str
+    default: float
+    unit: str
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check as the registry holds it."""
+
+    id: str
+    area: str
+    title: str
+    sections: Mapping[str, str]
+    layer: Layer
+    needs: tuple[str, ...]
+    severities: tuple[Severity, ...]
+    explains: frozenset[str]
+    explains_absence: bool
+    source: SourceKind
+    thresholds: tuple[Threshold, ...]
+    judge: Callable[[Frames, Mapping[str, float]], Iterable[Judgement]]
+
+
+@cache
+def registry() -> Mapping[str, Check]:
+    """Return every check by its id, area by area; an import error of any of them is fatal."""
+    found = [_load(area, name) for area in AREAS for name in _modules(area)]
+    return {check.id: check for check in found}
+
+
+def judge(
+    capture: Capture, overrides: Mapping[str, float] | None = None, extra: Mapping[str, Evidence] | None = None
+) -> list[Result]:
+    """Return the result of every check on every source that it is for.
+
+    `overrides` replaces thresholds, as `check.name`; an unknown key raises ParameterError. `extra` is
+    evidence that comes from the case, such as its symptom, and is seen beside that of every database.
+    """
+    refuse_unknown(overrides or {})
+    return [r for check in registry().values() for r in _results(check, capture, overrides or {}, extra or {})]
+
+
+def refuse_unknown(overrides: Mapping[str, float]) -> None:
+    """Raise ParameterError if a key of `overrides` is not the `check.threshold` of any check."""
+    known = {f"{check.id}.{t.name}" for check in registry().values() for t in check.thresholds}
+    for key in overrides:
+        if key not in known:
+            raise ParameterError(f"There is no threshold {key!r}.", "See `kit checks` for the names.")
+
+
+def _results(
+    check: Check, capture: Capture, overrides: Mapping[str, float], extra: Mapping[str, Evidence]
+) -> list[Result]:
+    sources = [source for source in capture.sources if source.kind == check.source]
+    thresholds = {t.name: overrides.get(f"{check.id}.{t.name}", t.default) for t in check.thresholds}
+    databases = {source.identity.database for source in sources if source.identity}
+    if not sources:
+        reason = f"no {check.source} source was named"
+        return [replace(_blank(check, "", thresholds), reason=reason, in_scope=False)]
+    many = len(databases) > 1
+    return [_run(check, source, Frames(source, extra), thresholds, many=many) for source in sources]
+
+
+def _run(check: Check, source: Source, frames: Frames, thresholds: dict[str, float], *, many: bool) -> Result:
+    blank = _blank(check, source.name, thresholds)
+    missing = [(name, source.gaps.get(name)) for name in check.needs if name not in frames]
+    if missing:
+        return replace(blank, reason="; ".join(f"{name}: {gap.reason if gap else 'not captured'}" for name, gap in missing))
+    started = time.perf_counter()
+    try:
+        judgements = list(check.judge(frames, thresholds))
+    except Exception as error:  # noqa: BLE001  one failing check never takes another down; the result says so
+        return replace(blank, status="failed", reason=f"{type(error).__name__}: {error}"[:300])
+    database = source.identity.database if source.identity and many else None
+    return _summed(blank, check, judgements, database, time.perf_counter() - started)
+
+
+def _summed(blank: Result, check: Check, judgements: list[Judgement], database: str | None, seconds: float) -> Result:
+    findings = tuple(_completed(j, check, database) for j in judgements if isinstance(j, Finding))
+    unseen = tuple(j for j in judgements if isinstance(j, NotExamined))
+    examined = sum(j.count for j in judgements if isinstance(j, Examined))
+    # "clean" needs that nothing was left unseen: with unseen subjects and no finding the check is skipped.
+    status = "findings" if findings else ("skipped" if unseen and not examined else "clean")
+    return replace(
+        blank,
+        status=status,
+        reason=unseen[0].reason if status == "skipped" else None,
+        examined=examined,
+        findings=findings,
+        not_examined=unseen,
+        seconds=seconds,
+    )
+
+
+def _completed(finding: Finding, check: Check, database: str | None) -> Finding:
+    if finding.severity not in check.severities:
+        raise KitError(f"{check.id} yields {finding.severity}, which it does not declare.")
+    subject = finding.subject if database is None else replace(finding.subject, database=database)
+    prefix = f"{quoted(database)}/" if database else ""
+    fingerprint = f"{prefix}{check.id}:{subject.kind}:{subject.qualified}"
+    return replace(finding, check=check.id, layer=check.layer, subject=subject, fingerprint=fingerprint)
+
+
+def _blank(check: Check, source: str, thresholds: dict[str, float]) -> Result:
+    return Result(
+        check=check.id,
+        area=check.area,
+        layer=check.layer,
+        source=source,
+        status="skipped",
+        thresholds=thresholds,
+        can_be_critical="critical" in check.severities,
+        explains=check.explains,
+        explains_absence=check.explains_absence,
+    )
+
+
+def _modules(area: str) -> list[str]:
+    package = importlib.import_module(f"kit.checks.{area}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name[0] != "_")
+
+
+def _load(area: str, name: str) -> Check:
+    module = importlib.import_module(f"kit.checks.{area}.{name}")
+    title, sections = explained(module.__doc__ or "", name)
+    if module.LAYER not in LADDER:
+        raise KitError(f"Check {name} names the layer {module.LAYER!r}, which is not on the ladder.")
+    return Check(
+        id=name,
+        area=area,
+        title=title,
+        sections=sections,
+        layer=module.LAYER,
+        needs=tuple(module.NEEDS),
+        severities=tuple(module.SEVERITIES),
+        explains=frozenset(getattr(module, "EXPLAINS", ())),
+        explains_absence=getattr(module, "EXPLAINS_ABSENCE", False),
+        source=getattr(module, "SOURCE", "postgres"),
+        thresholds=tuple(getattr(module, "THRESHOLDS", ())),
+        judge=module.judge,
+    )
+
+
+def explained(docstring: str, name: str) -> tuple[str, dict[str, str]]:
+    """Return the title and the sections of a check's docstring; KitError if one is missing."""
+    paragraphs = [" ".join(p.split()) for p in docstring.strip().split("\n\n")]
+    sections = {head: text.strip() for head, _, text in (p.partition(":") for p in paragraphs[1:])}
+    missing = [section for section in SECTIONS if not sections.get(section)]
+    if missing:
+        raise KitError(f"The docstring of check {name} lacks: {', '.join(missing)}.", "See CONTRIBUTING.md.")
+    return paragraphs[0].rstrip("."), sections
+
+
+def rows(positions: Sequence[int], name: str) -> tuple[str, tuple[int, ...]]:
+    """Return the evidence reference of a finding: the frame's name and its rows' positions."""
+    return name, tuple(int(position) for position in positions)

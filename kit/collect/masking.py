@@ -1,0 +1,116 @@
+"""What a value must lose before it enters evidence: literals of statements, values of options, secrets of messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+
+from pglast import parser
+
+from kit.evidence.columns import Mask
+
+_LITERALS = {"SCONST", "ICONST", "FCONST", "BCONST", "XCONST", "USCONST"}
+_COMMENTS = {"C_COMMENT", "SQL_COMMENT"}
+_DATA_VERBS = {"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE", "("}
+_UNREADABLE = "<statement not readable>"
+
+# Options whose values say how a server behaves and never hold a secret; every other value is masked.
+_OPEN_OPTIONS = frozenset(
+    """search_path role session_authorization timezone log_timezone datestyle intervalstyle client_encoding server_encoding
+    lc_messages application_name default_transaction_read_only transaction_read_only default_transaction_isolation
+    statement_timeout lock_timeout idle_in_transaction_session_timeout idle_session_timeout transaction_timeout
+    row_security jit work_mem maintenance_work_mem temp_buffers plan_cache_mode random_page_cost seq_page_cost
+    effective_cache_size session_replication_role log_statement log_min_duration_statement host port dbname
+    fetch_size use_remote_estimate""".split()
+)
+# Settings that may hold a command line, a connection string or a value of the application's own.
+_CLOSED_CATEGORIES = ("Customized Options",)
+_CLOSED_SETTINGS = re.compile(
+    r"conninfo|command|passphrase|password|secret|token|key_file|_key$|jwt|restore_|archive_cleanup|recovery_end", re.I
+)
+MASKED = "<masked>"
+
+
+@lru_cache(maxsize=10_000)
+def normalise_statement(text: str) -> str:
+    """Return the statement with literals as `?` and without comments; a utility or unreadable one as its verb.
+
+    >>> normalise_statement("select * from t where a = 'x' -- note")
+    'select * from t where a = ?'
+    >>> normalise_statement("alter role app password 'hunter2'")
+    'ALTER ROLE …'
+    """
+    try:
+        tokens = [token for token in parser.scan(text) if token.name not in _COMMENTS]
+        verbs = [_word(text, token) for token in tokens[:2]]
+        if not tokens or verbs[0] not in _DATA_VERBS:
+            return _verb(tokens, verbs)
+        parser.fingerprint(text)
+    except parser.ParseError:
+        return _unparsed_verb(text)
+    return _without_literals(text, tokens)
+
+
+def option_value(name: str, value: str) -> str:
+    """Return the option's value where its name is on the allow-list, else `<masked>`."""
+    return value if name.lower() in _OPEN_OPTIONS else MASKED
+
+
+def setting_value(name: str, value: str, category: str) -> str:
+    """Return a server setting's value, masked where it may hold a command, a secret or an application's own value."""
+    if name in _OPEN_OPTIONS:
+        return value
+    closed = category in _CLOSED_CATEGORIES or "." in name or _CLOSED_SETTINGS.search(name)
+    return MASKED if closed and value else value
+
+
+def message(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return an error message in one line, without the given secrets and without passwords in URLs."""
+    for secret in secrets:
+        text = text.replace(secret, MASKED) if secret else text
+    text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", rf"\1:{MASKED}@", text)
+    text = re.sub(r"(password\s*[=:]\s*)('[^']*'|\S+)", rf"\1{MASKED}", text, flags=re.IGNORECASE)
+    return " ".join(text.split())[:500]
+
+
+def masker(mask: Mask, row: Mapping[str, object]) -> Callable[[str], str]:
+    """Return what masks a value of the declared mask, given the other values of its row."""
+    if mask == "statement":
+        return normalise_statement
+    if mask == "message":
+        return message
+    name, category = str(row.get("setting_name", "")), row.get("category")
+    if category is None:
+        return lambda value: option_value(name, value)
+    return lambda value: setting_value(name, value, str(category))
+
+
+def _word(text: str, token: parser.Token) -> str:
+    return text[token.start : token.end + 1].upper()
+
+
+def _verb(tokens: list[parser.Token], verbs: list[str]) -> str:
+    words = [word for token, word in zip(tokens, verbs, strict=False) if token.kind != "NO_KEYWORD"]
+    return f"{' '.join(words)} …" if words else _UNREADABLE
+
+
+def _unparsed_verb(text: str) -> str:
+    match = re.match(r"\s*([A-Za-z]+)\b", text)
+    return f"{match[1].upper()} …" if match and match[1].upper() in _VERBS else _UNREADABLE
+
+
+_VERBS = _DATA_VERBS | set(
+    "ALTER CREATE DROP GRANT REVOKE SET RESET SHOW COPY CALL DO BEGIN COMMIT ROLLBACK EXPLAIN ANALYZE VACUUM TRUNCATE"
+    " LOCK PREPARE EXECUTE DECLARE FETCH CLOSE REFRESH REINDEX COMMENT NOTIFY LISTEN".split()
+)
+
+
+def _without_literals(text: str, tokens: list[parser.Token]) -> str:
+    pieces, end = [], 0
+    for token in tokens:
+        between = text[end : token.start]
+        pieces.append(" " if between and (end or pieces) else "")
+        pieces.append("?" if token.name in _LITERALS else text[token.start : token.end + 1])
+        end = token.end + 1
+    return "".join(pieces).strip()

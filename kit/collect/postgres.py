@@ -1,0 +1,323 @@
+"""Collecting from one PostgreSQL database: short transactions, a savepoint a query, gaps instead of failures."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import psycopg
+import sqlalchemy as sa
+
+from kit.collect import masking
+from kit.collect.connection import APPLICATION_NAME, Database, known_secrets, open_database, parameters
+from kit.collect.queries import GROUPS, MARKER, FactQuery, choose, fact_queries, probes
+from kit.errors import EvidenceMismatch
+from kit.evidence.columns import Column, build_frame
+from kit.evidence.model import Cost, Evidence, Gap, GapKind, Identity, ProbeRequest, Provenance, Source
+from kit.target import DatabaseSource
+
+DEADLINE_SECONDS = 120.0
+TRANSACTION_SECONDS = 10.0
+_RETRIED = {"XX000", "42P01", "55P03"}
+_SESSION_QUERIES = ("session", "settings")
+
+Propose = Callable[[Mapping[str, pd.DataFrame]], Sequence[ProbeRequest]]
+Progress = Callable[[str], None]
+
+CONNECTION_COLUMNS = (
+    Column("is_connected", "boolean"),
+    Column("message", "string"),
+    Column("host", "string", data_class="identifier"),
+    Column("port", "string"),
+    Column("database_name", "string", data_class="identifier"),
+    Column("user_name", "string", data_class="identifier"),
+    Column("seconds", "Float64", "s"),
+)
+
+
+@dataclass(slots=True)
+class _Collecting:
+    """What has been collected so far; frames are built after each transaction has ended."""
+
+    database: Database
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    gaps: dict[str, Gap] = field(default_factory=dict)
+    raw: dict[str, tuple[FactQuery, str, datetime, float, list[tuple[Any, ...]]]] = field(default_factory=dict)
+    rows: int = 0
+
+
+def collect_database(
+    source: DatabaseSource,
+    *,
+    only: Iterable[str] | None = None,
+    propose: Propose | None = None,
+    progress: Progress = lambda _: None,
+    deadline_seconds: float = DEADLINE_SECONDS,
+) -> tuple[Source, Cost]:
+    """Return what one database says as one identity, and the cost; a server that does not answer is evidence too.
+
+    `only` limits the fact queries to these names; `propose` turns the frames of the first stage into probes.
+    """
+    wanted = set(fact_queries()) if only is None else set(only) | set(_SESSION_QUERIES)
+    started_at, clock = datetime.now(UTC), time.perf_counter()
+    try:
+        with open_database(source.conninfo, deadline_seconds) as database:
+            attempt = _connection_evidence(source, started_at, time.perf_counter() - clock, None)
+            state = _Collecting(database, {"connection": attempt})
+            _collect(state, wanted, propose, progress)
+    except (psycopg.Error, sa.exc.DBAPIError) as error:
+        attempt = _connection_evidence(source, started_at, time.perf_counter() - clock, error)
+        gap = Gap(kind="not reached", reason="the server was not reached")
+        return Source(source.name, "postgres", source.vantage, None, {"connection": attempt}, dict.fromkeys(wanted, gap)), Cost()
+    cost = Cost(statements=database.statements, server_ms=round(database.server_seconds * 1000, 1), rows=state.rows)
+    return Source(source.name, "postgres", source.vantage, _identity(state), state.evidence, state.gaps), cost
+
+
+def _collect(state: _Collecting, wanted: set[str], propose: Propose | None, progress: Progress) -> None:
+    _session(state, progress)
+    for group in GROUPS:
+        names = [name for name in sorted(wanted) if _group(name) == group]
+        _run_group(state, _chosen(state, names), progress)
+    if propose is not None:
+        _run_probes(state, propose({name: e.frame for name, e in state.evidence.items()}), progress)
+
+
+def _session(state: _Collecting, progress: Progress) -> None:
+    """Record the session as the server gave it, in the first transaction, before anything is set."""
+    queries = [fact_queries()[name][0] for name in _SESSION_QUERIES]
+    _attempt(state, [(query, {}) for query in queries], settings=False, progress=progress)
+    _build(state)
+
+
+def _run_group(state: _Collecting, queries: list[tuple[FactQuery, Mapping[str, str]]], progress: Progress) -> None:
+    retry = _attempt(state, queries, progress=progress)
+    if retry:
+        _attempt(state, retry, progress=progress)
+    _build(state)
+
+
+def _attempt(
+    state: _Collecting,
+    queries: Sequence[tuple[FactQuery, Mapping[str, str]]],
+    *,
+    progress: Progress,
+    settings: bool = True,
+) -> list[tuple[FactQuery, Mapping[str, str]]]:
+    """Run the queries in transactions of at most ten seconds; return those worth one more try."""
+    retry, waiting = [], list(queries)
+    while waiting and not state.database.is_lost:
+        clock = time.perf_counter()
+        try:
+            with state.database.transaction(settings=settings):
+                while waiting and time.perf_counter() - clock < TRANSACTION_SECONDS:
+                    item = waiting.pop(0)
+                    progress(item[0].title)
+                    if _ask(state, *item) in _RETRIED:
+                        retry.append(item)
+        except sa.exc.DBAPIError as error:
+            state.gaps |= {query.name: _gap(error, state) for query, _ in waiting if query.name not in state.gaps}
+            break
+    for query, _ in waiting:
+        state.gaps.setdefault(query.name, _lost(state))
+    return retry
+
+
+def _ask(state: _Collecting, query: FactQuery, identifiers: Mapping[str, str]) -> str | None:
+    """Run one query behind a savepoint, keep its rows or its gap; return the SQLSTATE if it failed."""
+    text, at, clock = query.text(identifiers), datetime.now(UTC), time.perf_counter()
+    try:
+        with state.database.savepoint():
+            rows = state.database.execute(text)
+    except sa.exc.DBAPIError as error:
+        state.gaps[query.name] = _gap(error, state)
+        return getattr(error.orig, "sqlstate", None)
+    except UnicodeError as error:
+        state.gaps[query.name] = Gap(kind="failed", reason=f"text in an unknown encoding: {error.reason}")
+        return None
+    state.gaps.pop(query.name, None)
+    state.raw[query.name] = (query, text, at, time.perf_counter() - clock, rows)
+    state.rows += len(rows)
+    return None
+
+
+def _build(state: _Collecting) -> None:
+    """Turn the rows of the ended transaction into frames."""
+    for name, (query, text, at, seconds, rows) in state.raw.items():
+        try:
+            state.evidence[name] = _evidence(query, text, at, seconds, rows)
+        except EvidenceMismatch as error:
+            state.gaps[name] = Gap(kind="failed", reason=str(error))
+    state.raw.clear()
+
+
+def _evidence(query: FactQuery, text: str, at: datetime, seconds: float, rows: list[tuple[Any, ...]]) -> Evidence:
+    kept = _without_own(query, rows)
+    frame = build_frame(query.columns, _masked(query.columns, kept))
+    return Evidence(frame, query.columns, _provenance(query, text, at, seconds, len(kept)))
+
+
+def _provenance(query: FactQuery, text: str, at: datetime, seconds: float, rows: int) -> Provenance:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Provenance(
+        title=query.title, grain=query.grain, text=text, text_sha256=digest, at=at, seconds=round(seconds, 4), rows=rows
+    )
+
+
+def _without_own(query: FactQuery, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Leave out the kit's own sessions and statements."""
+    names = [column.name for column in query.columns]
+    if "application_name" in names:
+        position = names.index("application_name")
+        rows = [row for row in rows if row[position] != APPLICATION_NAME]
+    if "statement" in names:
+        position = names.index("statement")
+        rows = [row for row in rows if f"/* {MARKER} " not in str(row[position])]
+    return rows
+
+
+def _masked(columns: tuple[Column, ...], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    masks = [(position, column.mask) for position, column in enumerate(columns) if column.mask]
+    if not masks:
+        return rows
+    names = [column.name for column in columns]
+    masked = []
+    for row in rows:
+        values, named = list(row), dict(zip(names, row, strict=True))
+        for position, mask in masks:
+            if values[position]:
+                values[position] = masking.masker(mask, named)(values[position])
+        masked.append(tuple(values))
+    return masked
+
+
+def _run_probes(state: _Collecting, requests: Sequence[ProbeRequest], progress: Progress) -> None:
+    """Run the proposed probes; the rows of one evidence name are put together, a failing probe is a gap of its own."""
+    parts: dict[str, list[Evidence]] = {}
+    for request in requests:
+        query = probes()[request.probe][0]
+        _run_group(state, [(query, request.identifiers)], progress)
+        gap, found = state.gaps.pop(query.name, None), state.evidence.pop(query.name, None)
+        if gap:
+            state.gaps[f"{request.evidence}:{request.subject}"] = gap
+        if found:
+            parts.setdefault(request.evidence, []).append(_tagged(found, request))
+    state.evidence |= {name: _joined(items) for name, items in parts.items()}
+
+
+def _tagged(evidence: Evidence, request: ProbeRequest) -> Evidence:
+    columns = (*(column for column, _ in request.tags), *evidence.columns)
+    values = tuple(value for _, value in request.tags)
+    rows = [(*values, *row) for row in evidence.frame.astype(object).where(evidence.frame.notna(), None).itertuples(index=False)]
+    return Evidence(build_frame(columns, rows), columns, evidence.provenance)
+
+
+def _joined(items: list[Evidence]) -> Evidence:
+    first = items[0]
+    frame = pd.concat([item.frame for item in items], ignore_index=True)
+    texts = ";\n".join(dict.fromkeys(item.provenance.text for item in items))
+    digest = hashlib.sha256(texts.encode()).hexdigest()
+    provenance = first.provenance.model_copy(update={"text": texts, "text_sha256": digest, "rows": len(frame)})
+    return Evidence(frame, first.columns, provenance)
+
+
+def _chosen(state: _Collecting, names: Sequence[str]) -> list[tuple[FactQuery, Mapping[str, str]]]:
+    extensions, schemas = _extensions(state)
+    server = _server_major(state)
+    chosen = []
+    for name in names:
+        query = choose(fact_queries()[name], server, extensions)
+        if query is None:
+            state.gaps[name] = _unsupported(name, server, extensions)
+        else:
+            chosen.append((query, schemas))
+    return chosen
+
+
+def _extensions(state: _Collecting) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the extensions' versions, and their schemas as the psql variables of the queries."""
+    evidence = state.evidence.get("extensions")
+    if evidence is None:
+        return {}, {}
+    frame = evidence.frame
+    versions = dict(zip(frame["extension_name"], frame["version"], strict=True))
+    schemas = {f"{name}_schema": schema for name, schema in zip(frame["extension_name"], frame["schema_name"], strict=True)}
+    return versions, schemas
+
+
+def _unsupported(name: str, server: int, extensions: Mapping[str, str]) -> Gap:
+    oldest = fact_queries()[name][-1]
+    if oldest.extension and oldest.extension not in extensions:
+        return Gap(kind="unsupported", reason=f"the extension {oldest.extension} is not installed in this database")
+    wants = ".".join(str(part) for part in oldest.since)
+    return Gap(kind="unsupported", reason=f"needs {oldest.extension or 'PostgreSQL'} {wants}; the server is {server}")
+
+
+def _server_major(state: _Collecting) -> int:
+    evidence = state.evidence.get("session")
+    return int(evidence.frame["server_version_number"][0]) // 10_000 if evidence is not None else 13
+
+
+def _group(name: str) -> str:
+    return fact_queries()[name][0].group
+
+
+_KINDS: dict[str, GapKind] = {"42501": "not permitted", "57014": "timed out", "55P03": "locked", "42P01": "unsupported"}
+
+
+def _gap(error: sa.exc.DBAPIError, state: _Collecting) -> Gap:
+    if state.database.is_lost:
+        return _lost(state)
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    primary = getattr(getattr(error.orig, "diag", None), "message_primary", None) or str(error.orig)
+    return Gap(kind=_KINDS.get(sqlstate or "", "failed"), reason=masking.message(f"{primary} ({sqlstate})"))
+
+
+def _lost(state: _Collecting) -> Gap:
+    if state.database.deadline.passed:
+        return Gap(kind="timed out", reason=f"the capture's deadline of {state.database.deadline.seconds:.0f} s passed")
+    return Gap(kind="not reached", reason="the connection was lost during the capture")
+
+
+def _identity(state: _Collecting) -> Identity | None:
+    evidence = state.evidence.get("session")
+    if evidence is None:
+        return None
+    row = evidence.frame.iloc[0]
+    return Identity(
+        user=row["user_name"],
+        session_user=row["session_user_name"],
+        database=row["database_name"],
+        server_version=int(row["server_version_number"]),
+        server_version_text=row["server_version_text"],
+        server=_server(row["server_address"], row["server_port"]),
+        is_superuser=row["is_superuser_text"] == "on",
+        in_recovery=bool(row["is_in_recovery"]),
+        search_path=row["search_path"],
+        visible_schemas=list(row["visible_schemas"]),
+    )
+
+
+def _server(address: Any, port: Any) -> str:
+    return "local socket" if pd.isna(address) else f"{address}:{port}"
+
+
+def _connection_evidence(source: DatabaseSource, at: datetime, seconds: float, error: Exception | None) -> Evidence:
+    given = parameters(source.conninfo)
+    words = "" if error is None else masking.message(str(getattr(error, "orig", error)), known_secrets(source.conninfo))
+    row = (error is None, words or None, given.get("host"), given.get("port"), given.get("dbname"), given.get("user"), seconds)
+    text = f"connect to {given.get('host', 'the default host')} as {given.get('user', 'the default user')}"
+    provenance = Provenance(
+        title="Connection",
+        grain="one row per attempt",
+        text=text,
+        text_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        at=at,
+        seconds=round(seconds, 4),
+        rows=1,
+    )
+    return Evidence(build_frame(CONNECTION_COLUMNS, [row]), CONNECTION_COLUMNS, provenance)

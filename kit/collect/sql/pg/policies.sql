@@ -1,0 +1,34 @@
+-- title = "Row security policies"
+-- grain = "one row per policy"
+-- group = "access"
+-- since = 13
+-- cost = "one scan of pg_policy"
+-- [columns]
+-- relation_oid = {dtype = "string"}
+-- schema_name = {dtype = "string", class = "identifier"}
+-- relation_name = {dtype = "string", class = "identifier"}
+-- policy_name = {dtype = "string", class = "identifier"}
+-- command = {dtype = "string"}
+-- is_permissive = {dtype = "boolean"}
+-- role_names = {dtype = "list[string]", class = "identifier"}
+-- has_using = {dtype = "boolean"}
+-- has_with_check = {dtype = "boolean"}
+select
+  c.oid::pg_catalog.text as relation_oid,
+  n.nspname::pg_catalog.text as schema_name,
+  c.relname::pg_catalog.text as relation_name,
+  p.polname::pg_catalog.text as policy_name,
+  case p.polcmd when '*' then 'ALL' when 'r' then 'SELECT' when 'a' then 'INSERT' when 'w' then 'UPDATE' when 'd' then 'DELETE' end as command,
+  p.polpermissive as is_permissive,
+  array(
+    select case when r.oid = 0 then 'public' else pg_catalog.pg_get_userbyid(r.oid)::pg_catalog.text end as role_name
+    from pg_catalog.unnest(p.polroles) as r(oid)
+    order by role_name
+  ) as role_names,
+  p.polqual is not null as has_using,
+  p.polwithcheck is not null as has_with_check
+from pg_catalog.pg_policy as p
+join pg_catalog.pg_class as c on c.oid = p.polrelid
+join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+-- A partition has policies of its own; those of the parent do not hold for a query of the partition
+order by n.nspname, c.relname, c.oid, p.polname;

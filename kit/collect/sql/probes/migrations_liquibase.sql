@@ -1,0 +1,22 @@
+-- title = "Migrations by liquibase"
+-- grain = "one row per entry of the ledger"
+-- group = "changes"
+-- since = 13
+-- cost = "one scan of the ledger"
+-- [columns]
+-- migration_name = {dtype = "string", class = "identifier"}
+-- started_at = {dtype = "datetime64[us, UTC]"}
+-- finished_at = {dtype = "datetime64[us, UTC]"}
+-- rolled_back_at = {dtype = "datetime64[us, UTC]"}
+-- is_failed = {dtype = "boolean"}
+-- applied_steps = {dtype = "Int64"}
+select
+  -- dateexecuted has no time zone and is taken for UTC
+  m.filename::pg_catalog.text || '::' || m.id::pg_catalog.text || '::' || m.author::pg_catalog.text as migration_name,
+  null::pg_catalog.timestamptz as started_at,
+  case when m.dateexecuted > '0001-01-02' and m.dateexecuted < '9999-12-30' then m.dateexecuted at time zone 'UTC' end as finished_at,
+  null::pg_catalog.timestamptz as rolled_back_at,
+  m.exectype = 'FAILED' as is_failed,
+  null::bigint as applied_steps
+from :"ledger_schema".:"ledger_table" as m
+order by m.dateexecuted, m.orderexecuted, migration_name;

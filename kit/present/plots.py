@@ -1,0 +1,209 @@
+"""The few kinds of chart, as plain plotly JSON: deterministic, small, safe against hostile names.
+
+Dictionaries on purpose: plotly's objects would add a default template of 6 kB, a second of import and
+base64 arrays that no one can compare; a test runs every figure through plotly's validators instead.
+Names never become axis values (plotly would read "2024-01-01" as a date and "<a href=…>" as a link): the
+axis counts positions, and the names are its tick texts, escaped and cut.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kit.analyze.document import ChangeEntry
+from kit.present import theme
+from kit.present.displays import Display
+from kit.present.markup import Markup, paragraph
+from kit.present.text import bytes_text, plain_utc, shortened, utc_text, visible
+
+PLOTLY_MIME = "application/vnd.plotly.v1+json"
+BAR_LIMIT = 15
+LABEL_LIMIT = 44
+Written = Callable[[float], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure(Display):
+    """A plotly figure as JSON, and the one sentence that says what it shows."""
+
+    json: dict[str, Any]
+    alt: str
+
+    def html(self) -> Markup:
+        return paragraph(self.alt)
+
+    def text(self) -> str:
+        return visible(self.alt)
+
+    def bundle(self) -> dict[str, Any]:
+        # No text/html: viewers prefer it to the figure, and it would have to carry 4.8 MB of plotly.js.
+        return {PLOTLY_MIME: self.json, "text/plain": self.text()}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar: its name, its length, what the pointer shows beside them, and its colour."""
+
+    label: str
+    value: float
+    note: str = ""
+    colour: str = theme.NEUTRAL
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One part of stacked bars."""
+
+    name: str
+    values: Sequence[float]
+    colour: str
+
+
+def bars(title: str, drawn: Sequence[Bar], alt: str, written: Written) -> Figure:
+    """Return horizontal bars, the first on top, with the value written at each."""
+    trace = {
+        **_horizontal([bar.value for bar in drawn]),
+        "marker": {"color": [bar.colour for bar in drawn]},
+        "text": [f" {written(bar.value)}" for bar in drawn],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hovertext": [_hover(bar.label, written(bar.value), bar.note) for bar in drawn],
+    }
+    layout = _bar_layout(title, [bar.label for bar in drawn], max(bar.value for bar in drawn), written)
+    return Figure({"data": [trace], "layout": layout, "config": theme.CONFIG}, alt)
+
+
+def stacked(title: str, labels: Sequence[str], series: Sequence[Series], alt: str, written: Written) -> Figure:
+    """Return horizontal bars of several parts, the parts named in a legend."""
+    traces = [
+        {
+            **_horizontal(part.values),
+            "name": safe(part.name),
+            "marker": {"color": part.colour},
+            "hovertext": [_hover(label, f"{part.name}: {written(v)}") for label, v in zip(labels, part.values, strict=True)],
+        }
+        for part in series
+    ]
+    top = max(sum(values) for values in zip(*(part.values for part in series), strict=True))
+    layout = _bar_layout(title, labels, top, written, legend=True) | {"barmode": "stack", "showlegend": True}
+    return Figure({"data": traces, "layout": layout, "config": theme.CONFIG}, alt)
+
+
+def heatmap(title: str, rows: Sequence[str], columns: Sequence[str], words: Sequence[Sequence[str]], alt: str) -> Figure:
+    """Return a field of cells, each with its word in it, coloured by the words of `theme.ACCESS_COLOURS`."""
+    order = list(theme.ACCESS_COLOURS)
+    trace = {
+        "type": "heatmap",
+        "z": [[order.index(word) if word in order else order.index("unknown") for word in row] for row in words],
+        "zmin": 0,
+        "zmax": len(order) - 1,
+        "colorscale": _steps(list(theme.ACCESS_COLOURS.values())),
+        "showscale": False,
+        "xgap": 2,
+        "ygap": 2,
+        "text": [[safe(word) for word in row] for row in words],
+        "texttemplate": "%{text}",
+        "textfont": {"color": "#ffffff"},
+        "hoverinfo": "text",
+        "hovertext": [[_hover(r, c, word) for c, word in zip(columns, row, strict=True)] for r, row in zip(rows, words, strict=True)],
+    }
+    layout = _layout(title, len(rows), 28) | {"yaxis": _named(rows), "xaxis": _named(columns) | {"side": "bottom"}}
+    layout["xaxis"] |= {"autorange": True, "gridcolor": "rgba(0,0,0,0)"}
+    return Figure({"data": [trace], "layout": layout, "config": theme.CONFIG}, alt)
+
+
+def timeline(changes: Sequence[ChangeEntry], alt: str, since: datetime | None, until: datetime | None) -> Figure:
+    """Return the changes as points on one UTC axis, a row per kind; a line leads to when one took effect."""
+    kinds = list(dict.fromkeys(change.kind for change in changes))
+    points = {
+        **_scatter([plain_utc(c.at) for c in changes], [kinds.index(c.kind) for c in changes], "markers"),
+        "marker": {"size": 11, "color": [_outcome_colour(c) for c in changes], "symbol": [_outcome_symbol(c) for c in changes]},
+        "hoverinfo": "text",
+        "hovertext": [_hover(utc_text(c.at), c.kind, c.summary, c.outcome or "") for c in changes],
+    }
+    layout = _layout("Changes", len(kinds), 34) | {"yaxis": _named(kinds), "xaxis": {"type": "date", "title": {"text": "UTC"}}}
+    layout["shapes"] = _window(since, until)
+    return Figure({"data": [*_delays(changes, kinds), points], "layout": layout, "config": theme.CONFIG}, alt)
+
+
+def safe(text: object) -> str:
+    """Return text that plotly shows as it is: its own small markup and its entities are escaped."""
+    return html.escape(visible(text), quote=False)
+
+
+def _horizontal(values: Sequence[float]) -> dict[str, Any]:
+    return {"type": "bar", "orientation": "h", "y": list(range(len(values))), "x": [float(v) for v in values], "hoverinfo": "text"}
+
+
+def _scatter(x: list[Any], y: list[Any], mode: str) -> dict[str, Any]:
+    return {"type": "scatter", "mode": mode, "x": x, "y": y, "showlegend": False}
+
+
+def _delays(changes: Sequence[ChangeEntry], kinds: Sequence[str]) -> list[dict[str, Any]]:
+    late = [c for c in changes if c.effective_at and c.effective_at != c.at]
+    if not late:
+        return []
+    x = [moment for c in late for moment in (plain_utc(c.at), plain_utc(c.effective_at or c.at), None)]
+    y = [place for c in late for place in (kinds.index(c.kind), kinds.index(c.kind), None)]
+    return [_scatter(x, y, "lines") | {"line": {"color": theme.INK, "width": 3}, "hoverinfo": "skip"}]
+
+
+def _window(since: datetime | None, until: datetime | None) -> list[dict[str, Any]]:
+    if since is None or until is None:
+        return []
+    area = {"type": "rect", "xref": "x", "yref": "paper", "x0": plain_utc(since), "x1": plain_utc(until), "y0": 0, "y1": 1}
+    return [area | {"fillcolor": "rgba(180,83,10,0.12)", "line": {"width": 0}, "layer": "below"}]
+
+
+def _outcome_colour(change: ChangeEntry) -> str:
+    return theme.SEVERITY_COLOURS["critical"] if _is_failed(change) else theme.NEUTRAL
+
+
+def _outcome_symbol(change: ChangeEntry) -> str:
+    return "x" if _is_failed(change) else "circle"
+
+
+def _is_failed(change: ChangeEntry) -> bool:
+    return any(word in (change.outcome or "").lower() for word in ("fail", "error", "denied", "rolled back", "not ready"))
+
+
+def _bar_layout(title: str, labels: Sequence[str], top: float, written: Written, *, legend: bool = False) -> dict[str, Any]:
+    ticks = _ticks(top, written)
+    reach = [0, max(top * 1.15, ticks[-1])]
+    axis = {"tickvals": ticks, "ticktext": [written(tick) for tick in ticks], "range": reach}
+    layout = _layout(title, len(labels), 26) | {"yaxis": _named(labels), "xaxis": axis, "bargap": 0.3}
+    # The legend has a line of its own between title and bars.
+    return layout | ({"margin": theme.MARGIN | {"t": 70}, "height": layout["height"] + 34} if legend else {})
+
+
+def _layout(title: str, rows: int, row_height: int) -> dict[str, Any]:
+    return {"template": theme.TEMPLATE, "title": {"text": safe(title)}, "height": 96 + row_height * max(rows, 1)}
+
+
+def _named(labels: Sequence[str]) -> dict[str, Any]:
+    texts = [safe(shortened(label, LABEL_LIMIT)) for label in labels]
+    return {"tickvals": list(range(len(labels))), "ticktext": texts, "autorange": "reversed", "type": "linear"}
+
+
+def _ticks(top: float, written: Written) -> list[float]:
+    base = 2.0 if written is bytes_text else 10.0
+    if top <= 0:
+        return [0.0, 1.0]
+    power = base ** math.floor(math.log(top / 4, base))
+    step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if top / (factor * power) <= 5)
+    step = max(step, 1.0) if float(top).is_integer() else step
+    return [step * index for index in range(math.ceil(top / step) + 1)]
+
+
+def _steps(colours: Sequence[str]) -> list[list[Any]]:
+    width = 1 / len(colours)
+    return [[round(width * (i + side), 6), colour] for i, colour in enumerate(colours) for side in (0, 1)]
+
+
+def _hover(*lines: str) -> str:
+    return "<br>".join(safe(shortened(line, 120)) for line in lines if line)

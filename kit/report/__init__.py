@@ -1,0 +1,1 @@
+"""Reports: the runner, the pages, the index, and the gate before publication."""
