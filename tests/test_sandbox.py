@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from kit.errors import MissingTier, SandboxError
-from kit.sandbox import binaries, server
+from kit.sandbox import binaries, scratch, server
 
 PATIENCE_SECONDS = 60
 ROOT = Path(__file__).parent.parent
@@ -324,34 +324,23 @@ def test_interrupted_start_leaves_nothing(public_folder: Path) -> None:
     wait_until(lambda: not processes_about(public_folder))
 
 
-def test_interrupt_that_the_program_handles_leaves_the_server_alone() -> None:
-    """The terminal's Ctrl-C reaches a whole group of processes, but not the server."""
-    code = (
-        "import os, signal\n"
-        "from kit.sandbox import server\n"
-        "with server.running() as running:\n"
-        "    try:\n"
-        "        os.killpg(0, signal.SIGINT)\n"
-        "        signal.pause()\n"
-        "    except KeyboardInterrupt:\n"
-        "        running.restart()\n"
-        "        print(running.execute('select 6'))\n"
-        "    try:\n"
-        "        os.killpg(0, signal.SIGINT)\n"
-        "        signal.pause()\n"
-        "    except KeyboardInterrupt:\n"
-        "        print(running.log_file.read_text())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        start_new_session=True,
-    )
-    assert "[(6,)]" in done.stdout
-    assert done.stdout.count("received fast shutdown request") == 1  # that of the restart
+def test_interrupt_of_the_terminal_does_not_reach_the_server(shared: server.Server) -> None:
+    """It goes to the whole group of Python's processes; the server leads a session of its own."""
+    assert os.getsid(shared.pid) == shared.pid
+
+
+def test_signals_wait_until_a_child_is_recorded() -> None:
+    before, steps = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        with scratch.deferred_signals():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("recorded")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert steps == ["recorded"]
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 @needs_proc

@@ -48,7 +48,9 @@ def _plain(value: Any) -> Any:
         return value.to_pydatetime()
     if not pd.api.types.is_scalar(value):
         return list(value)
-    return None if pd.isna(value) else value
+    if pd.isna(value):
+        return None
+    return value.item() if hasattr(value, "item") else value
 
 
 def _of_source(source: str, frames: Frames) -> Iterator[Change]:

@@ -48,7 +48,6 @@ class Outcome:
 def prepare_worker() -> None:
     """Ready a worker process: the parent answers Ctrl-C, and papermill is imported while the capture runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import kit.report.pages
     import papermill  # noqa: F401
 
 

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from kit.errors import MissingTier, SandboxError
@@ -233,12 +233,20 @@ def _npm_code(error: Exception) -> str:
 
 def _unpack(archive: Path, folder: Path) -> Path:
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(folder, filter="data")
+        else:  # Python before 3.11.4, such as that of Debian 12
+            tar.extractall(folder, [member for member in tar if _is_plain(member)])
     native = folder / "package" / "native"
     links = native / "pg-symlinks.json"
     for link in json.loads(links.read_text()) if links.exists() else []:
         _link(native, link["source"], link["target"])
     return native
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    path = PurePosixPath(member.name)
+    return member.isfile() and not path.is_absolute() and ".." not in path.parts
 
 
 def _link(native: Path, source: str, target: str) -> None:

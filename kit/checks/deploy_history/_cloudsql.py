@@ -17,13 +17,15 @@ def member_of(service_account: str) -> str:
     return f"serviceAccount:{service_account}"
 
 
-def project_of(instance: str) -> str:
+def project_of(instance: str) -> str | None:
     """Return the project in a connection name `project:region:instance`; the project may hold a colon itself.
 
     >>> project_of("shop:europe-west1:main"), project_of("example.com:shop:europe-west1:main")
     ('shop', 'example.com:shop')
+    >>> project_of("main")
     """
-    return instance.rsplit(":", 2)[0]
+    parts = instance.rsplit(":", 2)
+    return parts[0] if len(parts) == 3 else None
 
 
 def home_of(service_account: str) -> str | None:

@@ -21,7 +21,7 @@ https://documentation.red-gate.com/flyway/reference/commands/repair
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -135,14 +135,15 @@ def _message(row: Record, may_run: bool) -> str:
 
 def _remedy(row: Record) -> str:
     name = shlex.quote(row["migration_name"] or "")
-    command = _COMMANDS.get(row["tool"], lambda _: f"run {row['tool']} again")
-    return f"Undo what it left behind, then:\n{command(name)}"
+    command = _COMMANDS.get(row["tool"], "run the tool again").replace("NAME", name)
+    return f"Undo what it left behind, then:\n{command}"
 
 
-_COMMANDS: Mapping[str, Callable[[str], str]] = {
-    "prisma": lambda name: f"prisma migrate resolve --rolled-back {name}\nprisma migrate deploy",
-    "flyway": lambda _: "flyway repair\nflyway migrate",
-    "golang-migrate": lambda name: f'migrate -path migrations -database "$DATABASE_URL" force {name}',
-    "sqlx": lambda _: "delete its row from the ledger\nsqlx migrate run",
-    "atlas": lambda _: "atlas migrate apply",
+_COMMANDS: Mapping[str, str] = {
+    "prisma": "prisma migrate resolve --rolled-back NAME\nprisma migrate deploy",
+    "flyway": "flyway repair\nflyway migrate",
+    "golang-migrate": 'migrate -path migrations -database "$DATABASE_URL" force PREVIOUS_VERSION\n'
+    'migrate -path migrations -database "$DATABASE_URL" up',
+    "sqlx": "delete its row from the ledger\nsqlx migrate run",
+    "atlas": "atlas migrate apply",
 }

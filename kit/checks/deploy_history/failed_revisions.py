@@ -71,4 +71,4 @@ def _finding(position: int, row: Record, *, is_latest: bool) -> Finding:
 def _log_command(row: Record) -> str:
     query = f'resource.type="cloud_run_revision" AND resource.labels.revision_name="{row["revision_name"]}"'
     command = shlex.join(["gcloud", "logging", "read", query, "--limit=50"])
-    return f"{command}\nMend what it names, then deploy service {row['service_name']} again."
+    return f"{command}\nMend what it names, then deploy the service again."

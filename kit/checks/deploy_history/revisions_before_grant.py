@@ -78,7 +78,9 @@ def _why_unseen(revision: Record, log: Sequence[Record], policy: Sequence[Record
 
 
 def _own(log: Sequence[Record], account: str) -> list[Record]:
-    return [row for row in log if row["member"] == member_of(account)]
+    rows_of_account = [row for row in log if row["member"] == member_of(account)]
+    # A condition is changed by removing the binding and adding it again, in one request.
+    return sorted(rows_of_account, key=lambda row: (row["at"], row["kind"] == "iam grant"))
 
 
 def _standing(log: Sequence[Record], policy: Sequence[Record], account: str) -> bool:

@@ -18,7 +18,7 @@ References: https://cloud.google.com/run/docs/rollouts-rollbacks-traffic-migrati
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kit.analyze.changes import records
@@ -46,7 +46,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
         yield from _judge_service(position, service, own)
 
 
-def _judge_service(position: int, service: Record, targets: list[tuple[int, Record]]) -> Iterator[Finding]:
+def _judge_service(position: int, service: Record, targets: Sequence[tuple[int, Record]]) -> Iterator[Finding]:
     name, created, ready = (
         service[k] or "" for k in ("service_name", "latest_created_revision", "latest_ready_revision")
     )
@@ -55,7 +55,7 @@ def _judge_service(position: int, service: Record, targets: list[tuple[int, Reco
         yield Finding(
             severity="warning",
             subject=Subject("revision", created),
-            message=f"Service {name} was last deployed as {created}, but its latest ready revision is {ready or 'none'}.",
+            message=f"Service {name} was last deployed as {created}; its latest ready revision is {ready or 'none'}.",
             remedy=shlex.join(["gcloud", "run", "revisions", "describe", created])
             + "\nMend what it names, then deploy again.",
             evidence=rows([position], "services"),

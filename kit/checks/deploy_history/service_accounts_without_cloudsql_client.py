@@ -85,9 +85,9 @@ def _why_unseen(service: Record, bindings: list[dict[str, Any]]) -> str | None:
         return None
     if not bindings:
         return "no file in the folder is a project's IAM policy with bindings"
-    others = {project_of(name) for name in service["cloudsql_instances"]} - {home_of(account)}
+    others = {project_of(name) for name in service["cloudsql_instances"]} - {home_of(account), None}
     if others and home_of(account):
-        return f"the instance is in the project {sorted(others)[0]!r}, and a policy does not say whose it is"
+        return "the instance is in another project than the service account, and a policy does not say whose it is"
     return next((reason for binding in bindings if (reason := _maybe(account, binding))), None)
 
 
@@ -108,7 +108,7 @@ def _maybe(account: str, binding: Record) -> str | None:
 def _finding(position: int, service: Record) -> Finding:
     account, instance = service["service_account"], service["cloudsql_instances"][0]
     command = [
-        *("gcloud", "projects", "add-iam-policy-binding", project_of(instance)),
+        *("gcloud", "projects", "add-iam-policy-binding", project_of(instance) or home_of(account) or "PROJECT"),
         *(f"--member={member_of(account)}", "--role=roles/cloudsql.client"),
     ]
     return Finding(

@@ -1,0 +1,38 @@
+"""Collecting for a case: the first stage, the probes that analysis proposes, and a progress bar on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from kit.analyze.probes import propose
+from kit.collect.capture import capture
+from kit.collect.queries import probes
+from kit.errors import TargetError
+from kit.evidence import bundle
+from kit.evidence.model import Capture
+from kit.target import Target
+
+
+def collected(target: Target, only: Iterable[str] | None = None) -> Capture:
+    """Return a capture of the target, live or from its bundle; a progress line goes to a terminal's standard error."""
+    if target.bundle is not None:
+        if not bundle.is_bundle(target.bundle):
+            raise TargetError(f"{target.bundle} is a folder, but no bundle.", "Name the folder that `kit capture` wrote.")
+        return bundle.load(target.bundle)
+    known = frozenset(probes())
+    with progress_line() as told:
+        return capture(target, only=only, propose=lambda frames: propose(frames, known), progress=told)
+
+
+@contextlib.contextmanager
+def progress_line() -> Iterator[Callable[[str], None]]:
+    """Yield a function that tells what is being done; quiet where standard error is no terminal."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Connecting")
+        yield lambda words: progress.update(task, description=words)

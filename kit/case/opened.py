@@ -1,0 +1,183 @@
+"""What a notebook holds: a case, opened from its folder, from the recorded bundle, or from a live target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kit import checks
+from kit.analyze.document import FindingsDocument, ResultEntry
+from kit.case import folders
+from kit.case.judging import Question, judged
+from kit.case.tables import table
+from kit.errors import BundleError, UsageError
+from kit.evidence import bundle
+from kit.evidence.model import Capture, Frames, Source
+from kit.present import displays, evidence, figures
+from kit.present.displays import Display
+from kit.target import Target, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One incident under investigation: a capture and what the checks came to.
+
+    Every method returns something to look at; `table` and `EvidenceView.frame` return plain frames.
+    """
+
+    capture: Capture
+    document: FindingsDocument
+    target: Target | None = None
+
+    @property
+    def verdict(self) -> Display:
+        """The verdict in one sentence."""
+        return displays.VerdictView(self.document.verdict)
+
+    @property
+    def ladder(self) -> Display:
+        """Every layer and what is known of it."""
+        return displays.Ladder(self.document.layers)
+
+    @property
+    def identity(self) -> Display:
+        """Who asked, from where, which server answered, when, and what it cost."""
+        return evidence.identity_block(self.capture)
+
+    @property
+    def hypotheses(self) -> Display:
+        """The stated causes and what speaks for and against each."""
+        return evidence.hypotheses(self.document.hypotheses)
+
+    @property
+    def changes(self) -> Display:
+        """What was altered, by time."""
+        return evidence.changes(self.document.changes)
+
+    def findings(self, area: str | None = None) -> Display:
+        """Return the findings of an area (or all), the most severe first."""
+        return displays.Findings(self._results(area))
+
+    def clean(self, area: str | None = None) -> Display:
+        """Return the checks that found nothing and left nothing unseen."""
+        return evidence.clean(self._results(area))
+
+    def not_examined(self, area: str | None = None) -> Display:
+        """Return what could not be judged, and why."""
+        return evidence.not_examined(self._results(area))
+
+    def next_steps(self, area: str | None = None) -> Display:
+        """Return the remedies of the findings, in order."""
+        return displays.NextSteps(self._results(area))
+
+    def explained(self, area: str) -> Display:
+        """Return the checks of an area in words."""
+        return displays.ChecksExplained(check for check in checks.registry().values() if check.area == area)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return evidence or a derived table as a plain frame."""
+        if name == "changes":
+            return pd.DataFrame([change.model_dump() for change in self.document.changes])
+        return table(name, self.capture.sources)
+
+    def evidence(self, name: str, limit: int = 20) -> Display:
+        """Return evidence to look at, its query one click away, the rows that findings point at marked."""
+        for source in self.capture.sources:
+            if name in source.evidence:
+                rows = {r for _, f in self.document.findings() if f.evidence.name == name for r in f.evidence.rows}
+                return evidence.EvidenceView(name, source.evidence[name], source, rows, limit)
+        gaps = [source.gaps[name] for source in self.capture.sources if name in source.gaps]
+        return evidence.MissingEvidence(name, gaps[0]) if gaps else displays.Sentence(f"{name}: no source holds it.")
+
+    def figure(self, name: str, **options: Any) -> Display:
+        """Return a figure by name: `sessions`, `blocking`, `bloat`, `statements`, `changes`, `layers`."""
+        if name not in _FIGURES:
+            raise UsageError(f"There is no figure {name!r}.", f"Known: {', '.join(_FIGURES)}.")
+        try:
+            return _FIGURES[name](self, **options)
+        except UsageError as error:
+            return displays.Sentence(error.message)
+
+    def refresh(self) -> Case:
+        """Return the same case captured again; UsageError where it was opened from a bundle."""
+        if self.target is None or self.target.bundle is not None:
+            raise UsageError("This case was opened from a bundle.", "Open a live target: kit.capture('T').")
+        return _live(self.target, _question(self.document))
+
+    def _results(self, area: str | None) -> Sequence[ResultEntry]:
+        if area is not None and area not in checks.AREAS:
+            raise UsageError(f"There is no area {area!r}.", f"Known: {', '.join(checks.AREAS)}.")
+        return [result for result in self.document.results if area in (None, result.area)]
+
+    def frames(self, source: str = "database") -> Frames:
+        """Return the frames of one source, as a check sees them."""
+        return Frames(self.capture.source(source))
+
+
+def open_case(name: str = folders.RECORDED) -> Case:
+    """Return a case by its name: the newest capture of `reports/<name>/`, or the recorded one (`recorded`)."""
+    folder = folders.opened_folder(name)
+    captured = folders.captures(folder)
+    if not captured:
+        raise UsageError(f"The case {name!r} holds no capture.", f"Make one: kit run {name} --target T")
+    return _opened(captured[-1], name)
+
+
+def capture(target: str, symptom: str | None = None) -> Case:
+    """Return a case made of a live target (or a bundle's folder), captured now, with a progress bar."""
+    found = resolve(target)
+    question = Question(case="live", symptom=symptom, out_of_scope=found.out_of_scope)
+    if found.bundle is not None:
+        taken = bundle.load(found.bundle)
+        return Case(taken, judged(taken, question), found)
+    return _live(found, question)
+
+
+def show(target: str, name: str) -> pd.DataFrame:
+    """Return one table of a live target, collecting only what it needs (about a second)."""
+    from kit.case.collecting import collected
+
+    return table(name, collected(resolve(target), only=_needs(name)).sources)
+
+
+def _needs(name: str) -> tuple[str, ...]:
+    from kit.case.tables import evidence_for
+
+    return ("extensions", *evidence_for(name))
+
+
+def _live(target: Target, question: Question) -> Case:
+    from kit.case.collecting import collected
+
+    taken = collected(target)
+    return Case(taken, judged(taken, question), target)
+
+
+def _opened(folder: Path, name: str) -> Case:
+    taken = bundle.load(folder)
+    path = folder / folders.FINDINGS
+    try:
+        document = FindingsDocument.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"The findings of the case {name!r} cannot be read.", f"Judge it again: kit run {name}.") from error
+    return Case(taken, document)
+
+
+def _question(document: FindingsDocument) -> Question:
+    return Question(document.case, document.symptom, document.window.since, document.window.until)
+
+
+_FIGURES: dict[str, Any] = {
+    "sessions": lambda case: figures.wait_chart(case.table("sessions")),
+    "blocking": lambda case: figures.blocking_chart(case.table("blocking"), case.table("sessions")),
+    "bloat": lambda case: figures.table_bytes_chart(case.table("bloat")),
+    "statements": lambda case, top=10: figures.statement_time_chart(case.table("statements"), top=top),
+    "changes": lambda case: figures.change_timeline(case.document.changes),
+    "layers": lambda case: figures.layer_chart(case.document.results),
+}
+
+__all__ = ["Case", "capture", "open_case", "show"]

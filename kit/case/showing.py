@@ -1,0 +1,85 @@
+"""One table for a person or a program: from a case, a bundle or a live target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kit.analyze.changes import changes
+from kit.case import folders
+from kit.case.collecting import collected
+from kit.case.tables import evidence_for, table, table_names
+from kit.errors import UsageError
+from kit.evidence import bundle
+from kit.evidence.model import Capture, Frames
+from kit.target import resolve
+
+
+def shown(names: Sequence[str], target: str | None, reports: Path | None = None) -> pd.DataFrame:
+    """Return the table that the words name: `TABLE` with a target, else `CASE TABLE` or `BUNDLE TABLE`."""
+    if len(names) != (1 if target else 2):
+        hint = "Write: kit show CASE TABLE, or kit show --target T TABLE."
+        raise UsageError(f"Which table? One of: {', '.join(table_names())}.", hint)
+    name = names[-1]
+    needed = evidence_for(name)
+    if target:
+        return _made(collected(resolve(target), only=("extensions", *needed)), name)
+    return _made(bundle.load(_bundle_folder(names[0], reports)), name)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the frame as a list of plain records: times as ISO 8601 in UTC, nothing as null."""
+    return [{key: _plain(value) for key, value in row.items()} for row in frame.to_dict(orient="records")]
+
+
+def print_table(frame: pd.DataFrame, limit: int) -> None:
+    """Print the frame for a person; a cut is said, and nothing in it can pass as markup or control a terminal."""
+    seen = frame if limit <= 0 else frame.head(limit)
+    printed = Table(*[str(column) for column in frame.columns], header_style="bold")
+    for row in seen.itertuples(index=False):
+        printed.add_row(*[escape(_printable(_plain(value))) for value in row])
+    console = Console()
+    console.print(printed)
+    if len(seen) < len(frame):
+        console.print(f"… and {len(frame) - len(seen)} more rows (--limit 0 prints all)")
+
+
+def _made(taken: Capture, name: str) -> pd.DataFrame:
+    if name != "changes":
+        return table(name, taken.sources)
+    found = changes({source.name: Frames(source) for source in taken.sources})
+    columns = ["at", "effective_at", "kind", "summary", "source", "outcome"]
+    return pd.DataFrame([[getattr(change, column) for column in columns] for change in found], columns=columns)
+
+
+def _bundle_folder(name: str, reports: Path | None) -> Path:
+    if name == folders.RECORDED:
+        return folders.captures(folders.RECORDED_FOLDER)[-1]
+    if bundle.is_bundle(Path(name)):
+        return Path(name)
+    case_folder = folders.reports_folder(reports) / name
+    captured = folders.captures(case_folder)
+    if not captured:
+        raise UsageError(f"{name!r} is neither a case nor a bundle.", f"Make it: kit run {name} --target T")
+    return captured[-1]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) or hasattr(value, "tolist"):
+        listed = value.tolist() if hasattr(value, "tolist") else list(value)
+        return [_plain(item) for item in listed] if isinstance(listed, list) else _plain(listed)
+    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _printable(value: Any) -> str:
+    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)[:200]

@@ -1,0 +1,79 @@
+"""Every table a person may ask for: evidence as captured, and frames derived from it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from kit.analyze import bloat, locks
+from kit.collect.queries import fact_queries
+from kit.errors import UsageError
+from kit.evidence.model import Frames, Source
+
+Derive = Callable[[Frames], pd.DataFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A table made from evidence: what it is, which evidence it needs, and how it is made."""
+
+    title: str
+    needs: tuple[str, ...]
+    derive: Derive
+
+
+DERIVED = {
+    "bloat": Derived(
+        "Estimated bloat of tables", ("relation_sizes", "relations", "column_widths", "table_statistics"), bloat.estimate_heap
+    ),
+    "blocked_sessions": Derived("Who waits for whom", ("blocking", "sessions"), locks.blocked_sessions),
+}
+
+
+def evidence_for(table: str) -> tuple[str, ...]:
+    """Return the evidence that a table is made of; UsageError with the nearest name if there is no such table."""
+    if table in DERIVED:
+        return DERIVED[table].needs
+    if table in fact_queries() or table in _CLOUD:
+        return (table,)
+    if table == "changes":
+        return ("session", "statements_info", "migration_ledgers")
+    names = table_names()
+    near = difflib.get_close_matches(table, names, 1)
+    raise UsageError(f"There is no table {table!r}.", f"Did you mean {near[0]}?" if near else f"Known: {', '.join(names)}.")
+
+
+def table_names() -> list[str]:
+    """Return the name of every table, sorted."""
+    return sorted({*DERIVED, *fact_queries(), *_CLOUD, "changes", "connection", "migrations"})
+
+
+def table(name: str, sources: Iterable[Source]) -> pd.DataFrame:
+    """Return a table over all sources that have it, with a `source` column in front where there are several.
+
+    Raises UsageError saying why where no source has it.
+    """
+    found, reasons = [], []
+    for source in sources:
+        missing = [need for need in evidence_for(name) if need not in source.evidence]
+        if missing:
+            reasons += [f"{source.name}: {source.gaps[need].reason}" for need in missing if need in source.gaps]
+        else:
+            found.append((source.name, _frame(name, source)))
+    if not found:
+        raise UsageError(f"{name} was not captured: {'; '.join(reasons) or 'no source holds it'}.", "See what was not examined.")
+    if len(found) == 1:
+        return found[0][1]
+    return pd.concat([frame.assign(source=source) for source, frame in found], ignore_index=True)
+
+
+def _frame(name: str, source: Source) -> pd.DataFrame:
+    if name in DERIVED:
+        return DERIVED[name].derive(Frames(source))
+    return source.evidence[name].frame
+
+
+_CLOUD = ("services", "traffic", "revisions", "iam_bindings", "audit_changes", "connection", "migrations")

