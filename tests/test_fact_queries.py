@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import threading
@@ -292,7 +293,7 @@ create role distant valid until '20000-01-01';
 create role dated valid until '2030-01-02 03:04:05+00' connection limit 7;
 grant owner_of_all to reader with admin option;
 alter role plain set statement_timeout = '8s';
-alter role plain in database facts set search_path = '"Übel Schema", public';
+alter role plain in database facts set search_path = "Übel Schema", public;
 alter database facts set work_mem = '7MB';
 grant connect, temporary on database facts to reader with grant option;
 
@@ -331,7 +332,6 @@ reset role;
 insert into shop.customers select g, 'c' || g from generate_series(1, 1000) as g;
 insert into shop.orders (customer_id, total) select 1 + g, g from generate_series(1, 500) as g;
 update shop.orders set total = total + 1 where customer_id < 100;
-analyze;
 '''
 Matrix = pytest.mark.matrix
 MAJORS = ["embedded", *(pytest.param(major, marks=Matrix, id=f"npm {major}") for major in binaries.MATRIX_VERSIONS)]
@@ -349,6 +349,7 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Server]:
         running.create_database("facts")
         running.execute('create schema "the extension"', "facts")
         running.execute(SCENE, "facts")
+        running.execute("analyze", "facts")
         yield running
 
 
@@ -541,9 +542,10 @@ def test_a_session_in_another_encoding_does_no_harm(scene: Server) -> None:
 def test_the_session_queries_run_nothing_of_the_users_own(scene: Server) -> None:
     scene.execute(
         """
+        create role victim login;
         create schema trap;
         create table trap.sprung (what text);
-        grant usage on schema trap to plain; grant insert on trap.sprung to plain;
+        grant usage on schema trap to victim; grant insert on trap.sprung to victim;
         create function trap.current_setting(text) returns text language plpgsql as
           $$ begin insert into trap.sprung values ('setting'); return 'x'; end $$;
         create function trap.clock_timestamp() returns timestamptz language plpgsql as
@@ -553,18 +555,18 @@ def test_the_session_queries_run_nothing_of_the_users_own(scene: Server) -> None
         create operator trap.= (function = trap.same, leftarg = text, rightarg = text);
         create view trap.pg_settings as select 'trap'::text as name;
         create type trap.text as enum ('trap');
-        alter role plain set search_path = trap, pg_catalog;
+        alter role victim set search_path = trap, pg_catalog;
         """,
         "facts",
     )
     try:
-        with scene.connect("facts", "plain") as connection:  # not READ ONLY: a trap could spring
+        with scene.connect("facts", "victim") as connection:  # not READ ONLY: a trap could spring
             found = {name: ask(connection, chosen(scene, name)) for name in UNDER_THE_USERS_PATH}
         assert scene.execute("select * from trap.sprung", "facts") == []
     finally:
-        scene.execute("alter role plain reset search_path; drop schema trap cascade", "facts")
+        scene.execute("drop schema trap cascade; drop role victim", "facts")
     session = found["session"].iloc[0]
-    assert (session["user_name"], session["database_name"], session["search_path"]) == ("plain", "facts", "trap, pg_catalog")
+    assert (session["user_name"], session["database_name"], session["search_path"]) == ("victim", "facts", "trap, pg_catalog")
     assert list(session["visible_schemas"]) == ["trap", "pg_catalog"]
     assert session["server_version_number"] // 10_000 == scene.version
     assert "search_path" in set(found["settings"]["setting_name"])
@@ -609,22 +611,24 @@ def test_a_locked_index_costs_only_its_own_row(scene: Server) -> None:
         holder.rollback()
 
 
-def test_a_locked_toast_table_leaves_the_size_of_the_table(scene: Server) -> None:
-    ((toast,),) = scene.execute("select reltoastrelid::regclass::text from pg_class where oid = 'shop.customers'::regclass", "facts")
+def test_a_locked_toast_table_is_not_opened(scene: Server) -> None:
     with scene.connect("facts", autocommit=False) as holder:
-        holder.execute(f"reindex table {toast}")
+        holder.execute("truncate shop.orders")
+        sizes = answers(scene)["relation_sizes"].set_index("relation_name")
         holder.rollback()
-        assert rows(scene, "relation_sizes", "toast_bytes", "is_locked", relation_name="customers") == [(0, False)]
+    assert list(sizes.index[sizes["is_locked"]]) == ["orders"]
+    assert pd.isna(sizes["toast_bytes"]["orders"]) and sizes["toast_bytes"]["customers"] == 0
 
 
 def test_a_lock_waited_for_is_no_trap_either(scene: Server) -> None:
     """A request behind a waiting ACCESS EXCLUSIVE would wait as well, though only ACCESS SHARE is granted."""
     with scene.connect("facts", autocommit=False) as reader, scene.connect("facts", autocommit=False) as waiter:
+        reading, waiting = reader.info.backend_pid, waiter.info.backend_pid
         reader.execute("select count(*) from shop.customers")
         thread = threading.Thread(target=waiter.execute, args=("lock table shop.customers in access exclusive mode",))
         thread.start()
         try:
-            wait_until(scene, f"select count(*) = 1 from pg_locks where not granted and pid = {waiter.info.backend_pid}")
+            wait_until(scene, f"select count(*) = 1 from pg_locks where not granted and pid = {waiting}")
             found = answers(scene)
         finally:
             reader.rollback()
@@ -632,7 +636,7 @@ def test_a_lock_waited_for_is_no_trap_either(scene: Server) -> None:
             waiter.rollback()
     check_only_customers_is_locked(found)
     (blocked,) = found["blocking"].to_dict("records")
-    assert (blocked["blocked_pid"], list(blocked["blocking_pids"])) == (waiter.info.backend_pid, [str(reader.info.backend_pid)])
+    assert (blocked["blocked_pid"], list(blocked["blocking_pids"])) == (waiting, [str(reading)])
     assert (blocked["mode"], blocked["schema_name"], blocked["relation_name"]) == ("AccessExclusiveLock", "shop", "customers")
     assert pd.isna(blocked["waiting_since"]) == (scene.version < 14)
 
@@ -792,6 +796,8 @@ SHAPES = {
     "nulls": ("a int4, b int8, c int8, d int4", "1, case when g % 10 = 0 then null else g end, null, 2"),
     "fixed": ("a uuid, b timestamptz, c name, d char", "md5(g::text)::uuid, now(), 'n', 'c'"),
 }
+# Nothing varies in them, so the estimate is exact; elsewhere the server has cut the mean widths to whole bytes.
+FIXED_SHAPES = ("alternating", "nested", "unpadded")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -809,8 +815,8 @@ def test_the_aligned_width_predicts_the_pages(scene: Server, shape: str) -> None
     finally:
         scene.execute("drop table shop.shape", "facts")
     # A line pointer of 4 bytes, a header of 24 (the bitmap of up to 8 columns fits in), a page header of 24
-    predicted = count / int((8192 - 24) / (4 + 24 + aligned))
-    assert predicted == pytest.approx(pages, rel=0.001 if shape in ("alternating", "nested", "unpadded") else 0.03)
+    predicted = math.ceil(count / int((8192 - 24) / (4 + 24 + aligned)))
+    assert predicted == pytest.approx(pages, rel=0 if shape in FIXED_SHAPES else 0.05)
     assert nulls == pytest.approx(1.1 if shape == "nulls" else 0, abs=0.02)
 
 
@@ -1039,6 +1045,6 @@ def test_no_value_of_anybody_leaves_the_server(scene: Server, ledgers: str) -> N
             places = {"ledger_schema": f"{tool} Schéma", "ledger_table": TABLE_NAMES.get(tool, "My migrations")}
             found[tool] = ask(connection, probes()[f"migrations_{tool}"][0], places)
     # Statements are masked by the client
-    texts = {name: f.drop(columns="statement", errors="ignore").to_json() for name, f in found.items()}
+    texts = {name: f.drop(columns="statement", errors="ignore").to_csv() for name, f in found.items()}
     assert [name for name, text in texts.items() if "canary" in text] == []
     assert "secret_view" in texts["relations"]

@@ -141,7 +141,8 @@ class Access:
     def unreachable(self, role: str) -> Flags:
         """Return which relations the role can neither read nor change, not even a column of them."""
         reached = self.relation_privileges(role) | self.column_privileges(role)
-        return np.equal(reached & mask(DATA_PRIVILEGES), 0)
+        closed: Flags = np.equal(reached & mask(DATA_PRIVILEGES), 0)
+        return closed
 
     def _compute_schemas(self, role: str) -> Masks:
         masks = self._schema_grants.held_by(self._held(role, public=True))
@@ -230,5 +231,3 @@ def _owners_rights(relations: pd.DataFrame, server_version: int) -> pd.DataFrame
             "privileges": [["SELECT", "UPDATE", "USAGE"] if kind == "sequence" else table for kind in rows["kind"]],
         }
     )
-
-

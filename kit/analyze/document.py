@@ -196,7 +196,7 @@ def _finding(finding: judged.Finding) -> FindingEntry:
         fingerprint=finding.fingerprint,
         severity=finding.severity,
         layer=finding.layer,
-        subject=SubjectEntry(kind=subject.kind, database=subject.database, schema=subject.schema, name=subject.name),
+        subject=SubjectEntry(kind=subject.kind, database=subject.database, schema_=subject.schema, name=subject.name),
         message=finding.message,
         value=finding.value,
         threshold=finding.threshold,

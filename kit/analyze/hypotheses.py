@@ -37,8 +37,9 @@ def _not_permitted(results: Sequence[Result], symptom: Symptom) -> Hypothesis:
         return Hypothesis(statement=statement, status="supported", for_=found)
     if symptom.relation_exists is False:
         return Hypothesis(statement=statement, status="refuted", against=["relations"])
-    status = "refuted" if complete and symptom.relation_exists else "open"
-    return Hypothesis(statement=statement, status=status, against=["schema_grants"] if status == "refuted" else [])
+    if complete and symptom.relation_exists:
+        return Hypothesis(statement=statement, status="refuted", against=["schema_grants"])
+    return Hypothesis(statement=statement, status="open")
 
 
 def _migration(results: Sequence[Result], symptom: Symptom) -> Hypothesis:

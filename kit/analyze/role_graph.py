@@ -17,9 +17,7 @@ DATABASE_OWNER = "pg_database_owner"
 class RoleGraph:
     """The memberships of a cluster, as they stand in one database."""
 
-    def __init__(
-        self, roles: pd.DataFrame, memberships: pd.DataFrame, database_owner: str, server_version: int
-    ) -> None:
+    def __init__(self, roles: pd.DataFrame, memberships: pd.DataFrame, database_owner: str, server_version: int) -> None:
         names = roles["role_name"].tolist()
         self.names = frozenset(names)
         self.superusers = frozenset(roles.loc[roles["is_superuser"].astype(bool), "role_name"])

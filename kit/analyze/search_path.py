@@ -124,8 +124,7 @@ def _path(role: str, text: str, origin: Origin) -> SearchPath:
 def _role_settings(frame: pd.DataFrame) -> dict[tuple[str | None, str | None], str]:
     rows = frame[frame["setting_name"] == "search_path"]
     return {
-        (_optional(row.role_name), _optional(row.database_name)): _optional(row.setting_value) or ""
-        for row in rows.itertuples()
+        (_optional(row.role_name), _optional(row.database_name)): _optional(row.setting_value) or "" for row in rows.itertuples()
     }
 
 

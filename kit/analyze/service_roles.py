@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import pandas as pd
 
 from kit.analyze.access import DATA_PRIVILEGES, Access, mask
 from kit.analyze.names import is_system_schema
@@ -26,55 +27,61 @@ class ServiceRoles:
     """The login roles of the current database, with what they were meant to have."""
 
     def __init__(self, frames: Frames, access: Access) -> None:
-        self._frames = frames
+        self._roles = frames["roles"]
         self._access = access
-        self._schemas = frames["relations"]["schema_name"].to_numpy(dtype=object)
         self._named = _named_roles(frames, access.database)
-        self.schemas = frozenset(frames["schemas"]["schema_name"])
-        self.relation_counts = frames["relations"]["schema_name"].value_counts().to_dict()
+        relations = frames["relations"]
+        self._schema_names = relations["schema_name"].to_numpy(dtype=object)
+        usable = relations[(relations["kind"] != "sequence") & in_user_schema(relations["schema_name"])]
+        # A schema may vanish between the two queries, and the server's answer for it would be an error.
+        known = set(frames["schemas"]["schema_name"])
+        self._relations = {str(name): rows for name, rows in usable.groupby("schema_name") if name in known}
 
     def __iter__(self) -> Iterator[str]:
         """Yield every role that may log in to this database and is bound by its privileges."""
-        roles = self._frames["roles"]
-        for name in roles.loc[roles["can_login"].astype(bool), "role_name"]:
-            if self._is_bound(name) and self._access.has_database_privilege(name, self._access.database, "CONNECT"):
+        for name in self._roles.loc[self._roles["can_login"].astype(bool), "role_name"]:
+            bound = not self._access.is_superuser(name) and not name.startswith("pg_")
+            if bound and self._access.has_database_privilege(name, self._access.database, "CONNECT"):
                 yield name
 
-    def path_schemas(self, path: SearchPath) -> list[str]:
+    def relations(self, schema: str) -> pd.DataFrame:
+        """Return the relations of a schema but for its sequences."""
+        return self._relations[schema]
+
+    def on_path(self, path: SearchPath) -> list[str]:
         """Return the schemas on the path that exist, hold relations and are not the server's own."""
-        found = dict.fromkeys(name for name in path.entries if name in self.schemas)
-        return [name for name in found if not is_system_schema(name) and self.relation_counts.get(name)]
+        return [name for name in dict.fromkeys(path.entries) if name in self._relations]
 
-    def held_counts(self, role: str) -> dict[str, int]:
+    def held(self, role: str) -> dict[str, int]:
         """Return by schema on how many relations the role holds privileges that PUBLIC does not give."""
-        return self._counts(self.holds(role))
-
-    def holds(self, role: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Return on which relations the role holds privileges that PUBLIC does not give (not those of pg_ roles)."""
-        access = self._access
-        bits = access.relation_privileges(role, public=False) | access.column_privileges(role, public=False)
-        return np.not_equal(bits & mask((*DATA_PRIVILEGES, "TRUNCATE", "USAGE")), 0)
+        bits = self._access.relation_privileges(role, public=False) | self._access.column_privileges(role, public=False)
+        flags = np.not_equal(bits & mask((*DATA_PRIVILEGES, "TRUNCATE", "USAGE")), 0)
+        counts = pd.Series(self._schema_names[flags]).value_counts()
+        return {str(name): int(count) for name, count in counts.items() if name in self._relations}
 
     def is_at_home(self, role: str) -> bool:
         """Return whether an access list of this database names the role or one of its roles."""
         roles = self._access.memberships(role)
         return bool(roles & self._named) and not roles & _MONITORS
 
-    def _is_bound(self, name: str) -> bool:
-        return not self._access.is_superuser(name) and not name.startswith("pg_")
 
-    def _counts(self, flags: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, int]:
-        names, counts = np.unique(self._schemas[flags].astype(str), return_counts=True)
-        return dict(zip(names.tolist(), counts.tolist(), strict=True))
+def in_user_schema(schema_names: pd.Series) -> pd.Series:
+    """Return which of the schemas' names are not the server's own."""
+    return ~schema_names.map(is_system_schema).astype(bool)
+
+
+def positions(rows: pd.DataFrame) -> tuple[int, ...]:
+    """Return where rows chosen from a frame of evidence stand in it."""
+    return tuple(int(position) for position in rows.index)
 
 
 def symptom_names(frames: Frames, relations: Iterable[str]) -> bool:
     """Return whether the case's symptom names one of the relations."""
     if "symptom" not in frames or not len(frames["symptom"]):
         return False
-    words = set(re.findall(r"[\w$]+", " ".join(frames["symptom"]["text"])))
     stated = set(frames["symptom"]["relation_name"].dropna())
-    return any(name in words or name in stated for name in relations)
+    stated |= set(re.findall(r"[\w$]+", " ".join(frames["symptom"]["text"])))
+    return not stated.isdisjoint(relations)
 
 
 def _named_roles(frames: Frames, database: str) -> frozenset[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from kit import checks
 from kit.analyze.document import FindingsDocument, ResultEntry
 from kit.case import folders
 from kit.case.judging import Question, judged
-from kit.case.tables import table
+from kit.case.tables import DERIVED, table
 from kit.errors import BundleError, UsageError
 from kit.evidence import bundle
 from kit.evidence.model import Capture, Frames, Source
 from kit.present import displays, evidence, figures
 from kit.present.displays import Display
+from kit.present.evidence import Listing
 from kit.target import Target, resolve
 
 
@@ -93,12 +95,20 @@ class Case:
         gaps = [source.gaps[name] for source in self.capture.sources if name in source.gaps]
         return evidence.MissingEvidence(name, gaps[0]) if gaps else displays.Sentence(f"{name}: no source holds it.")
 
+    def derived(self, name: str, top: int = 20) -> Display:
+        """Return the first rows of a derived table to look at; where it cannot be made, the sentence that says why."""
+        try:
+            return Listing(DERIVED[name].title, self.table(name).head(top))
+        except UsageError as error:
+            return displays.Sentence(error.message)
+
     def figure(self, name: str, **options: Any) -> Display:
-        """Return a figure by name: `sessions`, `blocking`, `bloat`, `statements`, `changes`, `layers`."""
-        if name not in _FIGURES:
+        """Return a figure by name: `sessions`, `blocking`, `access`, `bloat`, `statements`, `changes`, `layers`."""
+        figure = _FIGURES.get(name)
+        if figure is None:
             raise UsageError(f"There is no figure {name!r}.", f"Known: {', '.join(_FIGURES)}.")
         try:
-            return _FIGURES[name](self, **options)
+            return figure(self, **options)
         except UsageError as error:
             return displays.Sentence(error.message)
 
@@ -171,12 +181,21 @@ def _question(document: FindingsDocument) -> Question:
     return Question(document.case, document.symptom, document.window.since, document.window.until)
 
 
-_FIGURES: dict[str, Any] = {
+def _change_timeline(case: Case, since: str = "", until: str = "") -> Display:
+    """The window is the notebook's own, else the case's."""
+    window = case.document.window
+    begin = datetime.fromisoformat(since) if since else window.since
+    end = datetime.fromisoformat(until) if until else window.until
+    return figures.change_timeline(case.document.changes, since=begin, until=end)
+
+
+_FIGURES: dict[str, Callable[..., Display]] = {
     "sessions": lambda case: figures.wait_chart(case.table("sessions")),
     "blocking": lambda case: figures.blocking_chart(case.table("blocking"), case.table("sessions")),
-    "bloat": lambda case: figures.table_bytes_chart(case.table("bloat")),
+    "access": lambda case: figures.access_matrix(case.table("schema_access")),
+    "bloat": lambda case, top=15: figures.table_bytes_chart(case.table("bloat").nlargest(top, "table_bytes")),
     "statements": lambda case, top=10: figures.statement_time_chart(case.table("statements"), top=top),
-    "changes": lambda case: figures.change_timeline(case.document.changes),
+    "changes": _change_timeline,
     "layers": lambda case: figures.layer_chart(case.document.results),
 }
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -40,15 +41,38 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def print_table(frame: pd.DataFrame, limit: int) -> None:
-    """Print the frame for a person; a cut is said, and nothing in it can pass as markup or control a terminal."""
+    """Print the frame for a person; a cut is said, and nothing in it can pass as markup or control a terminal.
+
+    A table too wide for the terminal is printed a record at a time: a clipped column helps nobody.
+    """
     seen = frame if limit <= 0 else frame.head(limit)
-    printed = Table(*[str(column) for column in frame.columns], header_style="bold")
-    for row in seen.itertuples(index=False):
-        printed.add_row(*[escape(_printable(_plain(value))) for value in row])
+    rows = [[escape(_printable(_plain(value))) for value in row] for row in seen.itertuples(index=False)]
     console = Console()
-    console.print(printed)
+    wide = _table(frame, rows)
+    fits = console.measure(wide).maximum <= console.width
+    if fits or not console.is_terminal:
+        Console(width=max(console.width, console.measure(wide, options=console.options.update(width=10_000)).maximum)).print(wide)
+    else:
+        _print_records(console, [str(column) for column in frame.columns], rows)
     if len(seen) < len(frame):
         console.print(f"… and {len(frame) - len(seen)} more rows (--limit 0 prints all)")
+
+
+def _table(frame: pd.DataFrame, rows: list[list[str]]) -> Table:
+    printed = Table(header_style="bold", box=SIMPLE)
+    for name, dtype in frame.dtypes.items():
+        justify: Literal["left", "right"] = "right" if pd.api.types.is_numeric_dtype(dtype) else "left"
+        printed.add_column(str(name), justify=justify, no_wrap=True)
+    for row in rows:
+        printed.add_row(*row)
+    return printed
+
+
+def _print_records(console: Console, names: list[str], rows: list[list[str]]) -> None:
+    for number, row in enumerate(rows, 1):
+        console.rule(f"row {number}", align="left")
+        for name, value in zip(names, row, strict=True):
+            console.print(f"[bold]{name}[/bold]  {value}")
 
 
 def _made(taken: Capture, name: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kit.analyze import bloat, locks
+from kit.analyze import bloat, locks, schema_access
 from kit.collect.queries import fact_queries
 from kit.errors import UsageError
 from kit.evidence.model import Frames, Source
@@ -29,6 +29,7 @@ DERIVED = {
     "bloat": Derived(
         "Estimated bloat of tables", ("relation_sizes", "relations", "column_widths", "table_statistics"), bloat.estimate_heap
     ),
+    "schema_access": Derived("Which role can use which schema", schema_access.NEEDS, schema_access.schema_access),
     "blocked_sessions": Derived("Who waits for whom", ("blocking", "sessions"), locks.blocked_sessions),
 }
 

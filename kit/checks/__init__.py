@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from kit.analyze.findings import LADDER, Examined, Finding, Judgement, Layer, NotExamined, Result, Severity, quoted
+from kit.analyze.findings import LADDER, Examined, Finding, Judgement, Layer, NotExamined, Result, ResultStatus, Severity, quoted
 from kit.errors import KitError, ParameterError
 from kit.evidence.model import Capture, Evidence, Frames, Source, SourceKind
 
@@ -114,7 +114,7 @@ def _summed(blank: Result, check: Check, judgements: list[Judgement], database: 
     unseen = tuple(j for j in judgements if isinstance(j, NotExamined))
     examined = sum(j.count for j in judgements if isinstance(j, Examined))
     # "clean" needs that nothing was left unseen: with unseen subjects and no finding the check is skipped.
-    status = "findings" if findings else ("skipped" if unseen and not examined else "clean")
+    status: ResultStatus = "findings" if findings else ("skipped" if unseen and not examined else "clean")
     return replace(
         blank,
         status=status,

@@ -45,7 +45,7 @@ _LOCAL_SETTINGS = {
 class ExtendedCursor(psycopg.Cursor[Any]):
     """A cursor that always speaks the extended protocol and never prepares."""
 
-    def execute(self, query: Any, params: Any = None, **_: Any) -> ExtendedCursor:  # type: ignore[override]
+    def execute(self, query: Any, params: Any = None, **_: Any) -> ExtendedCursor:
         """Execute one statement; a text of several commands is refused by the server."""
         return super().execute(query, params, prepare=False, binary=True)
 
@@ -56,10 +56,9 @@ class _LenientText(psycopg.adapt.Loader):
     format = psycopg.pq.Format.TEXT
 
     def load(self, data: Any) -> str:
-        return bytes(data).decode(self.connection.info.encoding if self._has_encoding() else "utf-8", "replace")
-
-    def _has_encoding(self) -> bool:
-        return self.connection is not None and self.connection.info.encoding != "ascii"
+        """Return the text, with a mark for every byte that the encoding does not explain."""
+        encoding = self.connection.info.encoding if self.connection else "ascii"
+        return bytes(data).decode("utf-8" if encoding == "ascii" else encoding, "replace")
 
 
 class _LenientTextBinary(_LenientText):
@@ -199,7 +198,7 @@ def known_secrets(conninfo: str) -> set[str]:
 def _connect(conninfo: str) -> psycopg.Connection[Any]:
     given = parameters(conninfo)
     defaults = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_NETWORK}
-    options = {key: value for key, value in defaults.items() if key not in given}
+    options: dict[str, Any] = {key: value for key, value in defaults.items() if key not in given}
     connection = psycopg.connect(conninfo, prepare_threshold=None, cursor_factory=ExtendedCursor, **options)
     connection.read_only = True
     for name in ("text", "varchar", "name", "bpchar"):

@@ -107,7 +107,8 @@ _VERBS = _DATA_VERBS | set(
 
 
 def _without_literals(text: str, tokens: list[parser.Token]) -> str:
-    pieces, end = [], 0
+    pieces: list[str] = []
+    end = 0
     for token in tokens:
         between = text[end : token.start]
         pieces.append(" " if between and (end or pieces) else "")

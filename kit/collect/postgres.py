@@ -26,6 +26,7 @@ TRANSACTION_SECONDS = 10.0
 _RETRIED = {"XX000", "42P01", "55P03"}
 _SESSION_QUERIES = ("session", "settings")
 
+Asked = tuple[FactQuery, Mapping[str, str]]
 Propose = Callable[[Mapping[str, pd.DataFrame]], Sequence[ProbeRequest]]
 Progress = Callable[[str], None]
 
@@ -94,7 +95,7 @@ def _session(state: _Collecting, progress: Progress) -> None:
     _build(state)
 
 
-def _run_group(state: _Collecting, queries: list[tuple[FactQuery, Mapping[str, str]]], progress: Progress) -> None:
+def _run_group(state: _Collecting, queries: list[Asked], progress: Progress) -> None:
     retry = _attempt(state, queries, progress=progress)
     if retry:
         _attempt(state, retry, progress=progress)
@@ -103,11 +104,11 @@ def _run_group(state: _Collecting, queries: list[tuple[FactQuery, Mapping[str, s
 
 def _attempt(
     state: _Collecting,
-    queries: Sequence[tuple[FactQuery, Mapping[str, str]]],
+    queries: Sequence[Asked],
     *,
     progress: Progress,
     settings: bool = True,
-) -> list[tuple[FactQuery, Mapping[str, str]]]:
+) -> list[Asked]:
     """Run the queries in transactions of at most ten seconds; return those worth one more try."""
     retry, waiting = [], list(queries)
     while waiting and not state.database.is_lost:
@@ -137,7 +138,7 @@ def _ask(state: _Collecting, query: FactQuery, identifiers: Mapping[str, str]) -
         state.gaps[query.name] = _gap(error, state)
         return getattr(error.orig, "sqlstate", None)
     except UnicodeError as error:
-        state.gaps[query.name] = Gap(kind="failed", reason=f"text in an unknown encoding: {error.reason}")
+        state.gaps[query.name] = Gap(kind="failed", reason=f"text in an unknown encoding: {error}")
         return None
     state.gaps.pop(query.name, None)
     state.raw[query.name] = (query, text, at, time.perf_counter() - clock, rows)
@@ -225,10 +226,10 @@ def _joined(items: list[Evidence]) -> Evidence:
     return Evidence(frame, first.columns, provenance)
 
 
-def _chosen(state: _Collecting, names: Sequence[str]) -> list[tuple[FactQuery, Mapping[str, str]]]:
+def _chosen(state: _Collecting, names: Sequence[str]) -> list[Asked]:
     extensions, schemas = _extensions(state)
     server = _server_major(state)
-    chosen = []
+    chosen: list[Asked] = []
     for name in names:
         query = choose(fact_queries()[name], server, extensions)
         if query is None:

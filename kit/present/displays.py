@@ -99,7 +99,8 @@ class Ladder(Display):
         object.__setattr__(self, "layers", tuple(layers))
 
     def html(self) -> Markup:
-        return element("table", element("tbody", *map(_rung, self.layers)), style="border-collapse:collapse", css="kit-ladder")
+        table = element("table", element("tbody", *map(_rung, self.layers)), style="border-collapse:collapse", css="kit-ladder")
+        return element("div", table, style="overflow-x:auto", css="kit-scroll", tabindex="0")
 
     def text(self) -> str:
         return "\n".join(f"{theme.STATUS_SIGNS[e.status]} {e.layer:<25}{e.status:<14}{visible(e.reason)}".rstrip() for e in self.layers)

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count, takewhile
 from typing import Any
 
 from kit.analyze.document import ChangeEntry
 from kit.present import theme
 from kit.present.displays import Display
 from kit.present.markup import Markup, paragraph
-from kit.present.text import bytes_text, plain_utc, shortened, utc_text, visible
+from kit.present.text import bytes_text, milliseconds_text, plain_utc, shortened, utc_text, visible
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 BAR_LIMIT = 15
@@ -126,8 +127,8 @@ def timeline(changes: Sequence[ChangeEntry], alt: str, since: datetime | None, u
         "hoverinfo": "text",
         "hovertext": [_hover(utc_text(c.at), c.kind, c.summary, c.outcome or "") for c in changes],
     }
-    layout = _layout("Changes", len(kinds), 34) | {"yaxis": _named(kinds), "xaxis": {"type": "date", "title": {"text": "UTC"}}}
-    layout["shapes"] = _window(since, until)
+    layout = _layout("Changes", len(kinds), 34) | {"yaxis": _named(kinds), "xaxis": _utc_axis()}
+    layout |= {"shapes": _window(since, until), "margin": theme.MARGIN | {"b": 64}, "height": layout["height"] + 24}
     return Figure({"data": [*_delays(changes, kinds), points], "layout": layout, "config": theme.CONFIG}, alt)
 
 
@@ -153,11 +154,15 @@ def _delays(changes: Sequence[ChangeEntry], kinds: Sequence[str]) -> list[dict[s
     return [_scatter(x, y, "lines") | {"line": {"color": theme.INK, "width": 3}, "hoverinfo": "skip"}]
 
 
+def _utc_axis() -> dict[str, Any]:
+    return {"type": "date", "title": {"text": "UTC", "font": {"size": 12}, "standoff": 6}}
+
+
 def _window(since: datetime | None, until: datetime | None) -> list[dict[str, Any]]:
     if since is None or until is None:
         return []
     area = {"type": "rect", "xref": "x", "yref": "paper", "x0": plain_utc(since), "x1": plain_utc(until), "y0": 0, "y1": 1}
-    return [area | {"fillcolor": "rgba(180,83,10,0.12)", "line": {"width": 0}, "layer": "below"}]
+    return [area | {"fillcolor": "rgba(128,128,128,0.12)", "line": {"width": 0}, "layer": "below"}]
 
 
 def _outcome_colour(change: ChangeEntry) -> str:
@@ -174,7 +179,7 @@ def _is_failed(change: ChangeEntry) -> bool:
 
 def _bar_layout(title: str, labels: Sequence[str], top: float, written: Written, *, legend: bool = False) -> dict[str, Any]:
     ticks = _ticks(top, written)
-    reach = [0, max(top * 1.15, ticks[-1])]
+    reach = [0, max(top * 1.2, ticks[-1])]
     axis = {"tickvals": ticks, "ticktext": [written(tick) for tick in ticks], "range": reach}
     layout = _layout(title, len(labels), 26) | {"yaxis": _named(labels), "xaxis": axis, "bargap": 0.3}
     # The legend has a line of its own between title and bars.
@@ -187,17 +192,34 @@ def _layout(title: str, rows: int, row_height: int) -> dict[str, Any]:
 
 def _named(labels: Sequence[str]) -> dict[str, Any]:
     texts = [safe(shortened(label, LABEL_LIMIT)) for label in labels]
-    return {"tickvals": list(range(len(labels))), "ticktext": texts, "autorange": "reversed", "type": "linear"}
+    return {"tickvals": list(range(len(labels))), "ticktext": texts, "autorange": "reversed", "type": "linear", "ticklabelstandoff": 6}
 
 
 def _ticks(top: float, written: Written) -> list[float]:
-    base = 2.0 if written is bytes_text else 10.0
     if top <= 0:
         return [0.0, 1.0]
-    power = base ** math.floor(math.log(top / 4, base))
-    step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if top / (factor * power) <= 5)
-    step = max(step, 1.0) if float(top).is_integer() else step
+    step = next(step for step in _tick_steps(written, float(top).is_integer()) if top / step <= 5)
     return [step * index for index in range(math.ceil(top / step) + 1)]
+
+
+def _tick_steps(written: Written, whole: bool) -> Iterator[float]:
+    """Yield ever larger steps that people count in: powers of two, clock times, or 1-2-5."""
+    if written is bytes_text:
+        yield from (2.0**power for power in count())
+    if written is milliseconds_text:
+        yield from (step for step in _decimal_steps(-3) if step <= 500)
+        yield from (1000.0 * step for step in _CLOCK)
+        yield from (86_400_000.0 * step for step in _decimal_steps(0))
+    yield from _decimal_steps(0 if whole else -6)
+
+
+def _decimal_steps(power: int) -> Iterator[float]:
+    for exponent in takewhile(lambda exponent: exponent < 300, count(power)):
+        yield from (factor * 10.0**exponent for factor in (1, 2, 5))
+
+
+# One second to half a day, in seconds.
+_CLOCK = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
 
 
 def _steps(colours: Sequence[str]) -> list[list[Any]]:

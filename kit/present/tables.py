@@ -73,7 +73,7 @@ class Table:
     def _row(self, position: int) -> Markup:
         weight = "font-weight:bold;" if position in self.marked else ""
         cells = [
-            element("td", _cell_text(self._value(name, position)), style=weight + _CELL + _aligned_style(self._numeric(name)))
+            element("td", _cell_text(self._value(name, position)), style=weight + _CELL + self._cell_style(name))
             for name in map(str, self.frame.columns)
         ]
         return element("tr", *cells, css="kit-marked" if weight else "")
@@ -82,6 +82,10 @@ class Table:
         if not self.hidden_rows:
             return Markup("")
         return element("p", f"… and {counted(self.hidden_rows, 'more row')}", style="margin:4px 0", css="kit-more")
+
+    def _cell_style(self, name: str) -> str:
+        unbroken = self._numeric(name) or pd.api.types.is_datetime64_any_dtype(self._column(name).dtype)
+        return _aligned_style(self._numeric(name)) + (";white-space:nowrap" if unbroken else "")
 
     def _numeric(self, name: str) -> bool:
         dtype = self._column(name).dtype

@@ -13,8 +13,9 @@ _INVISIBLE = [0x00AD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0x
 _INVISIBLE += [*range(0x202A, 0x202F), *range(0x2060, 0x2065), *range(0x2066, 0x2070), *range(0x80, 0xA0), *range(0xFFF9, 0xFFFC)]
 _SHOWN = {code: f"[U+{code:04X}]" for code in _INVISIBLE}
 # A carriage return at the end of a host name has broken a service: it is shown, as are all its kind.
-_SHOWN |= {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"}
-_SHOWN[0x7F] = "\u2421"
+# In letters, since few fonts hold the control pictures of Unicode.
+_SHOWN |= {code: f"[U+{code:04X}]" for code in [*range(0x20), 0x7F] if chr(code) not in "\t\n"}
+_SHOWN |= {0x00: "[NUL]", 0x08: "[BS]", 0x0D: "[CR]", 0x1B: "[ESC]"}
 
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -23,7 +24,7 @@ def visible(text: object) -> str:
     """Return the text with control and direction-changing characters replaced by visible signs.
 
     >>> visible("db\\r"), visible("a\\u202eb")
-    ('db␍', 'a[U+202E]b')
+    ('db[CR]', 'a[U+202E]b')
     """
     return str(text).translate(_SHOWN)
 
@@ -51,29 +52,29 @@ def bytes_text(value: float) -> str:
     size, index = float(value), 0
     while abs(size) >= 1024 and index < len(_BYTE_UNITS) - 1:
         size, index = size / 1024, index + 1
-    return f"{size:.0f} B" if index == 0 else f"{size:,.1f} {_BYTE_UNITS[index]}"
+    digits = f"{size:,.1f}".removesuffix(".0")
+    return f"{digits} {_BYTE_UNITS[index]}"
 
 
 def milliseconds_text(value: float) -> str:
     """Return a duration given in milliseconds.
 
-    >>> milliseconds_text(0.25), milliseconds_text(1200), milliseconds_text(7_500_000)
-    ('0.25 ms', '1.20 s', '2 h 05 min')
+    >>> milliseconds_text(0.25), milliseconds_text(1200), milliseconds_text(7_500_000), milliseconds_text(3_600_000)
+    ('0.25 ms', '1.2 s', '2 h 5 min', '1 h')
     """
     return f"{value:.3g} ms" if abs(value) < 1000 else seconds_text(value / 1000)
 
 
 def seconds_text(value: float) -> str:
-    """Return a duration given in seconds."""
-    whole = round(abs(value))
-    sign = "-" if value < 0 else ""
+    """Return a duration given in seconds, in its two largest units."""
+    whole, sign = round(abs(value)), "-" if value < 0 else ""
     if whole < 60:
-        return f"{value:.2f} s"
-    if whole < 3600:
-        return f"{sign}{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{sign}{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{sign}{whole // 86400} d {whole % 86400 // 3600:02d} h"
+        return f"{value:.3g} s"
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    first = next(i for i, (_, size) in enumerate(units) if whole >= size)
+    (large, size), (small, part) = units[first], units[first + 1]
+    rest = whole % size // part
+    return f"{sign}{whole // size} {large}" + (f" {rest} {small}" if rest else "")
 
 
 def count_text(value: float) -> str:

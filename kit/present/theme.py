@@ -31,7 +31,7 @@ LINE = "#a9afb5"
 SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 MARGIN = {"l": 8, "r": 24, "t": 36, "b": 40}
-_AXIS = {"automargin": True, "gridcolor": GRID, "zeroline": False, "fixedrange": True}
+_AXIS = {"automargin": True, "gridcolor": GRID, "zeroline": False, "fixedrange": True, "ticks": "", "tickangle": 0}
 
 TEMPLATE: dict[str, Any] = {
     "layout": {
@@ -42,7 +42,7 @@ TEMPLATE: dict[str, Any] = {
         "margin": MARGIN,
         "title": {"x": 0, "xref": "container", "xanchor": "left", "font": {"size": 14}},
         "hovermode": "closest",
-        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
         "xaxis": _AXIS,
         "yaxis": _AXIS | {"gridcolor": "rgba(0,0,0,0)"},
     }

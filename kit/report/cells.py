@@ -66,7 +66,8 @@ class Writer:
             ("text/markdown", lambda d: markdown_html(_joined(d["text/markdown"]), self.prefix, self.taken)[0]),
             ("text/plain", lambda d: f'<pre class="output">{_plain(_joined(d["text/plain"]))}</pre>'),
         ]
-        return next((write(data) for kind, write in writers if kind in data), "")
+        shown = {kind: value for kind, value in data.items() if kind != PLOTLY_MIME or isinstance(value, dict)}
+        return next((write(shown) for kind, write in writers if kind in shown), "")
 
     def _figure(self, data: Mapping[str, Any]) -> str:
         self.figures += 1

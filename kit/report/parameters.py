@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -94,14 +94,14 @@ def _parameter(node: ast.stmt, source: str) -> Parameter | None:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return None
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-        name, kind = node.target.id, ast.unparse(node.annotation)
+        name, kind, default = node.target.id, ast.unparse(node.annotation), ast.literal_eval(node.value)
     elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-        name, kind = node.targets[0].id, type(ast.literal_eval(node.value)).__name__
+        name, default = node.targets[0].id, ast.literal_eval(node.value)
+        kind = type(default).__name__
     else:
         raise ValueError(f"line {node.lineno} is no assignment")
-    value = node.value
     line = source.splitlines()[(node.end_lineno or node.lineno) - 1]
-    return Parameter(name, kind, ast.literal_eval(value), line[(node.end_col_offset or 0) :].strip().lstrip("# ").strip())
+    return Parameter(name, kind, default, line.encode()[node.end_col_offset :].decode().strip().lstrip("# ").strip())
 
 
 def _converted(parameter: Parameter, text: str) -> Any:
@@ -120,7 +120,7 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
-_CONVERTERS = {
+_CONVERTERS: dict[str, Callable[[str], Any]] = {
     "str": str,
     "int": int,
     "float": float,

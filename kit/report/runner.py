@@ -129,9 +129,10 @@ def _any_declares(known: Mapping[str, Mapping[str, Any]], name: str) -> bool:
 
 def _read(path: Path) -> nbformat.NotebookNode:
     try:
-        return nbformat.read(path, as_version=4)
+        notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
     except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
         raise RunError(f"The notebook {path.name} cannot be read.", "Mend or remove the working copy.") from error
+    return notebook
 
 
 def _jobs(notebooks: Mapping[str, Path], values: Mapping[str, dict[str, Any]], aside: Path, order: Order) -> list[Job]:
@@ -205,16 +206,16 @@ def _workers(order: Order) -> Iterator[ProcessPoolExecutor]:
 
 def end_descendants() -> None:
     """Kill the worker processes and their kernels: nothing may outlive the run."""
-    workers = [child for child in psutil.Process().children() if "spawn_main" in " ".join(_command(child))]
+    workers = [child for child in psutil.Process().children() if "spawn_main" in _command(child)]
     for process in [*(grandchild for w in workers for grandchild in w.children(recursive=True)), *workers]:
         with contextlib.suppress(psutil.Error):
             process.kill()
 
 
-def _command(process: psutil.Process) -> list[str]:
+def _command(process: psutil.Process) -> str:
     try:
-        return process.cmdline()
+        return " ".join(process.cmdline())
     except psutil.Error:
-        return []
+        return ""
 
 

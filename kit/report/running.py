@@ -46,7 +46,7 @@ def order_of(
 
 def exit_status(document: FindingsDocument, fail_on: str) -> int:
     """Return 1 if anything was found at or above `fail_on`, else 3 if something in scope was not examined, else 0."""
-    failing = SEVERITIES[: SEVERITIES.index(fail_on) + 1]  # type: ignore[arg-type]
+    failing = SEVERITIES[: [str(severity) for severity in SEVERITIES].index(fail_on) + 1]
     if any(finding.severity in failing for _, finding in document.findings()):
         return 1
     in_scope = [result for result in document.results if result.source]

@@ -25,15 +25,17 @@ def staged(case_folder: Path) -> Iterator[Path]:
 
     Raises RunError where the reports folder does not take it; what stood before stays as it was.
     """
-    aside = _make_aside(case_folder)
+    standing_aside = _make_aside(case_folder)
+    aside = standing_aside / case_folder.name
     try:
+        aside.mkdir()  # mode by the user's umask; what mkdtemp makes is private
         _carry_over(case_folder, aside)
         yield aside
         swap_in(aside, case_folder)
     except OSError as error:
         raise RunError(f"The report could not be written: {error.strerror or error}.", _room(error)) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(standing_aside, ignore_errors=True)
 
 
 def write_manifest(folder: Path) -> None:
@@ -52,11 +54,11 @@ def swap_in(aside: Path, case_folder: Path) -> None:
         aside.rename(case_folder)
         return
     before = Path(tempfile.mkdtemp(prefix=f".{case_folder.name}-old-", dir=case_folder.parent))
-    os.replace(case_folder, before / "case")
+    case_folder.rename(before / "case")
     try:
         aside.rename(case_folder)
     except OSError:
-        os.replace(before / "case", case_folder)
+        (before / "case").rename(case_folder)
         raise
     finally:
         shutil.rmtree(before, ignore_errors=True)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,9 +122,10 @@ def stage(server: Server, now: datetime) -> Shop:
     server.create_database(DATABASE)
     left_out = _build(server, {**secrets._asdict(), "now": now.isoformat()})
     _run_workload(server)
-    _wait_for(lambda: _statistics_are_in(server), "The statistics of the staged workload did not appear")
+    _wait_for(partial(_is_true, server, "workload_is_counted"), "The statistics of the workload did not appear")
     with server.connect(DATABASE) as connection:
         _run(connection, _QUIET, _script("vacuum"))
+    _wait_for(partial(_is_true, server, "vacuum_is_counted"), "The statistics of VACUUM did not appear")
     return Shop(
         database=DATABASE,
         kit_dsn=server.dsn(DATABASE, "incident_kit", secrets.kit_password),
@@ -160,15 +162,16 @@ def held_sessions(server: Server, shop: Shop) -> Iterator[HeldSessions]:
     """
     faults = EXPECTED_FAULTS
     with (
-        _session(server, "deployer", faults.blocking_application) as blocking,
-        _session(server, faults.role, faults.blocked_application) as blocked,
+        contextlib.closing(_session(server, "deployer", faults.blocking_application)) as blocking,
+        contextlib.closing(_session(server, faults.role, faults.blocked_application)) as blocked,
     ):
         blocking.execute(_script("held", shop.secrets._asdict()))
         blocked.pgconn.send_query_params(b"update orders set status = $1 where order_id = $2", [b"paid", b"1"])
-        blocked_pid = blocked.info.backend_pid
+        held = HeldSessions(blocking.info.backend_pid, blocked.info.backend_pid)
         try:
-            _wait_for(lambda: _is_waiting(server, blocked_pid), "The staged session did not come to wait")
-            yield HeldSessions(blocking.info.backend_pid, blocked_pid)
+            waits = partial(_is_true, server, "somebody_waits", pid=str(held.blocked_pid))
+            _wait_for(waits, "The staged session did not come to wait")
+            yield held
         finally:
             _cancel(blocked)
             with contextlib.suppress(psycopg.OperationalError):
@@ -222,26 +225,15 @@ def _workload() -> Iterator[_Load]:
         yield _Load(statement.strip(), int(calls), int(highest), bool(failing))
 
 
-def _statistics_are_in(server: Server) -> bool:
-    calls = next(load.calls for load in _workload())
-    [(is_in,)] = server.execute(
-        "select pg_catalog.pg_stat_get_numscans('shop.events'::regclass) >= "
-        f"{calls} and pg_catalog.pg_stat_get_dead_tuples('shop.carts'::regclass) >= 120000",
-        DATABASE,
-    )
-    return bool(is_in)
-
-
-def _is_waiting(server: Server, pid: int) -> bool:
-    question = f"select 1 from pg_catalog.pg_locks where pid = {pid} and not granted"
-    return bool(server.execute(question, DATABASE))
+def _is_true(server: Server, name: str, **values: str) -> bool:
+    return server.execute(_script(name, values), DATABASE) == [(True,)]
 
 
 def _wait_for(condition: Callable[[], bool], failure: str) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         if time.monotonic() > end:
-            raise SandboxError(f"{failure} within {PATIENCE_SECONDS:.0f} s.", "Try again when the machine is less busy.")
+            raise SandboxError(f"{failure} within {PATIENCE_SECONDS:.0f} s.", "Try again on a less busy machine.")
         time.sleep(0.02)
 
 

@@ -34,6 +34,7 @@ from kit.evidence.model import Frames
 LAYER = "authentication"
 NEEDS = ("services", "iam_bindings")
 SEVERITIES = ("critical",)
+EXPLAINS = ("08001", "08006")
 SOURCE = "cloud"
 
 Record = Mapping[str, Any]

@@ -38,12 +38,22 @@
     return letters.length > most ? letters.slice(0, most).join("") + "…" : text;
   };
 
+  // On a phone: shorter names, every second tick, and room for the value behind the longest bar.
+  const narrow = (layout) => {
+    const { xaxis: x, yaxis: y } = layout;
+    if (y?.ticktext) layout.yaxis = { ...y, ticktext: y.ticktext.map((text) => shorter(text, 20)) };
+    if (x?.ticktext) layout.xaxis = { ...x, ticktext: x.ticktext.map((text) => shorter(text, 20)) };
+    if (x?.range && x.tickvals?.length > 3) {
+      const even = (_, index) => index % 2 === 0;
+      layout.xaxis = { ...x, range: [0, x.range[1] * 1.2], tickvals: x.tickvals.filter(even), ticktext: x.ticktext.filter(even) };
+    }
+  };
+
   const fitted = (figure, width) => {
     const layout = { ...figure.layout };
     if (!isOurs(layout)) return layout;
     layout.font = { ...layout.font, color: ink() };
-    const axis = layout.yaxis;
-    if (width < 620 && axis?.ticktext) layout.yaxis = { ...axis, ticktext: axis.ticktext.map((text) => shorter(text, 20)) };
+    if (width < 620) narrow(layout);
     return layout;
   };
 

@@ -21,7 +21,7 @@ select setval(pg_get_serial_sequence('shop.products', 'product_id'), 1000);
 select setval(pg_get_serial_sequence('shop.orders', 'order_id'), 20000);
 select setval(pg_get_serial_sequence('shop.payments', 'payment_id'), 20000);
 select setval(pg_get_serial_sequence('shop.carts', 'cart_id'), 20000);
-select setval(pg_get_serial_sequence('shop.events', 'event_id'), 600000);
+select setval(pg_get_serial_sequence('shop.events', 'event_id'), 400000);
 
 grant usage on schema shop to shop_api;
 grant select, insert, update, delete on all tables in schema shop to shop_api;

@@ -74,7 +74,7 @@ create table shop.events (
 );
 insert into shop.events
 select n, md5('session ' || n / 10), (array['view', 'search', 'cart', 'checkout'])[1 + n % 4],
-  :'now'::timestamptz - (600000 - n) * interval '8 seconds'
-from generate_series(1, 600000) as n;
+  :'now'::timestamptz - (400000 - n) * interval '10 seconds'
+from generate_series(1, 400000) as n;
 
 reset role;

@@ -1,7 +1,7 @@
 -- What the service asks, as shop_api. Before each statement: how often, and the highest number it asks for.
 -- %(number)s is that number, %(token)s the session_token of the session with that number.
 
--- 80 calls up to 60000
+-- 64 calls up to 40000
 select event_id, kind, created_at from shop.events where session_token = %(token)s
 
 -- 400 calls up to 5000
