@@ -56,7 +56,12 @@ def document(hostile: str | None = None) -> FindingsDocument:
             "layers": [{"layer": layer, "status": _status(layer), "reason": said(_reason(layer))} for layer in LADDER],
             "results": _results(said),
             "hypotheses": [
-                {"statement": said("The migrations ran in another database"), "status": "refuted", "for": [], "against": ["databases"]},
+                {
+                    "statement": said("The migrations ran in another database"),
+                    "status": "refuted",
+                    "for": [],
+                    "against": ["databases"],
+                },
                 {
                     "statement": said("The role may not enter the schema"),
                     "status": "supported",
@@ -77,7 +82,12 @@ def document(hostile: str | None = None) -> FindingsDocument:
 def provenance(hostile: str = "") -> ReportProvenance:
     """Return where the sample comes from."""
     sources = [
-        AskedSource("app" + hostile, "PostgreSQL 16.4 at 10.12.0.3:5432" + hostile, "interspace_dev" + hostile, "Cloud Run job" + hostile),
+        AskedSource(
+            "app" + hostile,
+            "PostgreSQL 16.4 at 10.12.0.3:5432" + hostile,
+            "interspace_dev" + hostile,
+            "Cloud Run job" + hostile,
+        ),
         AskedSource("owner", "PostgreSQL 16.4 at 10.12.0.3:5432", "postgres", "laptop, through a tunnel"),
     ]
     digest = hashlib.sha256(b"sample").hexdigest()
@@ -86,12 +96,17 @@ def provenance(hostile: str = "") -> ReportProvenance:
 
 def notebook(*outputs: Display | dict[str, Any], words: str = "Which session waits, and for whom?") -> nbformat.NotebookNode:
     """Return an executed notebook with one code cell for each output."""
-    cells = [new_markdown_cell("# Bloat\n\nHow much of the disk holds nothing."), new_code_cell("case = open_case('x')", execution_count=1)]
+    cells = [
+        new_markdown_cell("# Bloat\n\nHow much of the disk holds nothing."),
+        new_code_cell("case = open_case('x')", execution_count=1),
+    ]
     cells[1].metadata["tags"] = ["parameters"]
     for number, output in enumerate(outputs, 2):
         data = output if isinstance(output, dict) else output.bundle()
         cells.append(new_markdown_cell(f"## Question {number}\n\n{words}"))
-        cells.append(new_code_cell(f"case.show({number})", execution_count=number, outputs=[new_output("display_data", data=data)]))
+        cells.append(
+            new_code_cell(f"case.show({number})", execution_count=number, outputs=[new_output("display_data", data=data)])
+        )
     return new_notebook(cells=cells)
 
 
@@ -152,7 +167,13 @@ def evidence_of(hostile: str = "") -> Evidence:
     ]
     text = "select relation_name\nfrom pg_catalog.pg_class" + (f" -- {hostile}" if hostile else "")
     told = Provenance(
-        title="Sizes of relations", grain="one row per table", text=text, text_sha256="0" * 64, at=AT, seconds=0.031, rows=3
+        title="Sizes of relations",
+        grain="one row per table",
+        text=text,
+        text_sha256="0" * 64,
+        at=AT,
+        seconds=0.031,
+        rows=3,
     )
     return Evidence(build_frame(columns, rows), columns, told)
 
@@ -189,7 +210,13 @@ def sessions(hostile: str = "") -> pd.DataFrame:
         (105, "app", "client backend", None, None, None, True),
         (7, None, "autovacuum worker", None, None, None, False),
     ]
-    names = {"pid": "Int64", "user_name": "string", "backend_type": "string", "state": "string", "wait_event_type": "string"}
+    names = {
+        "pid": "Int64",
+        "user_name": "string",
+        "backend_type": "string",
+        "state": "string",
+        "wait_event_type": "string",
+    }
     names |= {"wait_event": "string", "is_hidden": "boolean"}
     return build_frame([Column(name, dtype) for name, dtype in names.items()], rows)
 
@@ -203,9 +230,21 @@ def blocking() -> pd.DataFrame:
 
 def statements(hostile: str = "") -> pd.DataFrame:
     """Return three statements."""
-    names = {"query_id": "string", "statement": "string", "calls": "Int64", "total_exec_ms": "Float64", "mean_exec_ms": "Float64"}
+    names = {
+        "query_id": "string",
+        "statement": "string",
+        "calls": "Int64",
+        "total_exec_ms": "Float64",
+        "mean_exec_ms": "Float64",
+    }
     rows = [
-        ("1", "select * from orders where customer_id = $1 order by created_at desc limit $2" + hostile, 120000, 7_512_000.0, 62.6),
+        (
+            "1",
+            "select * from orders where customer_id = $1 order by created_at desc limit $2" + hostile,
+            120000,
+            7_512_000.0,
+            62.6,
+        ),
         ("2", "update carts set touched_at = now() where id = $1", 50000, 812_000.0, 16.2),
         ("3", None, 10, 30.0, 3.0),
     ]
@@ -235,7 +274,12 @@ def changes(said: Any = str) -> list[ChangeEntry]:
 
 
 def _status(layer: str) -> str:
-    return {"privileges": "broken", "row security": "not examined", "service": "out of scope", "change": "out of scope"}.get(layer, "cleared")
+    return {
+        "privileges": "broken",
+        "row security": "not examined",
+        "service": "out of scope",
+        "change": "out of scope",
+    }.get(layer, "cleared")
 
 
 def _reason(layer: str) -> str:
@@ -293,23 +337,50 @@ def _results(said: Any) -> list[dict[str, Any]]:
                 for name, severity in [("orders", "warning"), ("carts", "info")]
             ],
         ),
-        {**_result(said, "row_security", "permissions", "row security", []), "status": "skipped", "reason": said("policies: not permitted")},
+        {
+            **_result(said, "row_security", "permissions", "row security", []),
+            "status": "skipped",
+            "reason": said("policies: not permitted"),
+        },
         {
             **_result(said, "unused_indexes", "bloat", "capacity and performance", []),
             "not_examined": [{"subject": said("app.audit_log"), "reason": said("locked by another session")}],
             "status": "clean",
         },
         _result(said, "wraparound", "triage", "capacity and performance", []),
-        {**_result(str, "service_ready", "triage", "service", []), "status": "skipped", "source": "", "reason": "no cloud source was named"},
+        {
+            **_result(str, "service_ready", "triage", "service", []),
+            "status": "skipped",
+            "source": "",
+            "reason": "no cloud source was named",
+        },
     ]
 
 
 def _result(said: Any, check: str, area: str, layer: str, findings: list[dict[str, Any]]) -> dict[str, Any]:
     status = "findings" if findings else "clean"
-    return {"check": check, "area": area, "layer": layer, "source": said("app"), "status": status, "examined": 1234, "findings": findings}
+    return {
+        "check": check,
+        "area": area,
+        "layer": layer,
+        "source": said("app"),
+        "status": status,
+        "examined": 1234,
+        "findings": findings,
+    }
 
 
-def _finding(said: Any, fingerprint: str, severity: str, layer: str, subject: Any, message: str, remedy: str, rows: Any, *numbers: Any) -> Any:
+def _finding(
+    said: Any,
+    fingerprint: str,
+    severity: str,
+    layer: str,
+    subject: Any,
+    message: str,
+    remedy: str,
+    rows: Any,
+    *numbers: Any,
+) -> Any:
     return {
         "fingerprint": fingerprint,
         "severity": severity,

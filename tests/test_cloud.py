@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -213,6 +214,7 @@ def test_an_empty_folder_says_what_was_not_given(tmp_path: Path) -> None:
 
 
 NOT_FOUND = b"ERROR: (gcloud.secrets.describe) NOT_FOUND: Secret [projects/1/secrets/database-url] not found.\nmore\n"
+UNREAD = "x.json holds 1 of 1 items that are not read: "
 BROKEN = [
     (b"", "failed", "x.json is empty: the command that should have filled it printed nothing"),
     (b"DATABASE_URL=postgres://u:hunter2@h/d\n", "failed", "x.json is not JSON, or was cut short"),
@@ -222,10 +224,10 @@ BROKEN = [
     (NOT_FOUND, "failed", "x.json holds gcloud's refusal: " + NOT_FOUND.split(b"\n")[0].decode()),
     (b"[]", "unsupported", "x.json holds an empty list, and its name does not say of what"),
     (b"[1, {}]", "unsupported", "x.json holds 2 of 2 items that are not read: not an object, unknown shape"),
-    (b'{"kind": "sql#instance"}', "unsupported", "x.json holds 1 of 1 items that are not read: Cloud SQL instance"),
-    (b'{"apiVersion": "v1", "kind": "Service"}', "unsupported", "x.json holds 1 of 1 items that are not read: unknown shape"),
-    (b'{"logName": "a", "protoPayload": {}}', "unsupported", "x.json holds 1 of 1 items that are not read: log entry without a time"),
-]  # fmt: skip
+    (b'{"kind": "sql#instance"}', "unsupported", UNREAD + "Cloud SQL instance"),
+    (b'{"apiVersion": "v1", "kind": "Service"}', "unsupported", UNREAD + "unknown shape"),
+    (b'{"logName": "a", "protoPayload": {}}', "unsupported", UNREAD + "log entry without a time"),
+]
 
 
 @pytest.mark.parametrize(("content", "kind", "reason"), BROKEN)
@@ -260,6 +262,19 @@ def test_what_powershell_writes_is_read(tmp_path: Path) -> None:
     text = (DATA / "healthy" / "revisions.json").read_text(encoding="utf-8")
     source = collect_cloud(folder_of(tmp_path, x=text.encode("utf-16")), AT)
     assert rows(source, "revisions") == rows(collected("healthy"), "revisions")
+
+
+def test_a_file_may_have_any_name_and_is_only_so_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kit.collect.cloud.MAXIMUM_FILE_BYTES", 1024**2)
+    (tmp_path / ".hidden").write_bytes(b"?")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "large").write_bytes(b" " * (1024**2 + 1))
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.json"))).write_bytes(b"[{}]")
+    gaps = collect_cloud(tmp_path, AT).gaps
+    assert {name: gap for name, gap in gaps.items() if name not in NAMES} == {
+        "?.json": Gap(kind="unsupported", reason="?.json holds 1 of 1 items that are not read: unknown shape"),
+        "large": Gap(kind="unsupported", reason="large is larger than 1 MiB"),
+    }
 
 
 def test_a_folder_that_is_not_there_is_a_target_error(tmp_path: Path) -> None:

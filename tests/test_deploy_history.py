@@ -254,7 +254,7 @@ def set_custom_role(files: Files) -> None:
 
 
 def set_group(files: Files) -> None:
-    binding_of(files, "roles/cloudsql.client")["members"] = ["group:a@example.com"]
+    binding_of(files, "roles/cloudsql.client")["members"] = ["group:a@b.com"]
 
 
 def set_other_project(files: Files) -> None:
@@ -281,7 +281,7 @@ def set_policy_of_a_secret(files: Files) -> None:
         ),
         (
             set_group,
-            "roles/cloudsql.client is given to group:a@example.com: cannot tell from this file whether the account is in it",
+            "roles/cloudsql.client is given to group:a@b.com: cannot tell from this file whether the account is in it",
         ),
         (
             set_other_project,

@@ -241,6 +241,23 @@ def test_a_row_is_what_the_entry_says() -> None:
     }
 
 
+def test_an_insert_id_is_unique_only_together_with_its_time() -> None:
+    first = entries("healthy", "audit.json")[0]
+    again = {**first, "timestamp": "2025-06-10T07:29:59Z"}
+    assert len(duckdb_rows([first, again, first])) == 2
+
+
+@pytest.mark.parametrize("request_", [{"x": float("inf")}, {"x": "\ud800"}, {"x": 1 << 4000}])
+def test_a_request_that_json_cannot_spell_costs_no_other_row(request_: Any) -> None:
+    first, *others = entries("healthy", "audit.json")
+    odd = {
+        **first,
+        "insertId": "odd",
+        "protoPayload": {**first["protoPayload"], "request": request_, "status": {"code": 1 << 70}},
+    }
+    assert len(duckdb_rows([odd, first, *others])) == len(others) + 2
+
+
 def test_the_window_takes_since_and_leaves_until() -> None:
     items = entries("incident_d", "audit.json")
     grant, next_change = (datetime(2025, 6, 3, 10, 42, 48, 30117, UTC), datetime(2025, 6, 3, 10, 50, 19, 774001, UTC))
@@ -285,7 +302,7 @@ def test_duckdb_reaches_nothing_outside() -> None:
     from kit.collect.logs import _closed_connection
 
     with _closed_connection(duckdb, {}) as connection:
-        for sql in ("select * from '/etc/passwd'", "install httpfs", "set enable_external_access = true"):
+        for sql in ("select * from read_text('/etc/hostname')", "install httpfs", "set enable_external_access = true"):
             with pytest.raises(duckdb.Error):
                 connection.execute(sql)
         found = connection.execute(

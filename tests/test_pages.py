@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from report_sample import HOSTILE, displays, document, figure_list, notebook, provenance
 
 from kit.errors import RunError
 from kit.report import single
@@ -21,11 +20,13 @@ from kit.report.index import index_page
 from kit.report.pages import PageLink, notebook_page, notebook_title
 from kit.report.sanitize import clean_html, markdown_html
 from kit.report.single import Part, single_page
+from tests.report_sample import HOSTILE, displays, document, figure_list, notebook, provenance
 
-ARGUMENTS = (
+_FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync"
-).split()
+)
+ARGUMENTS = _FLAGS.split()
 MARKS = ".barlayer .point path, .scatterlayer path.point, .heatmaplayer image"
 EVERYTHING = " ".join(HOSTILE)
 ACTIVE = """
@@ -58,9 +59,16 @@ class Seen:
     requests: list[str] = field(default_factory=list)
 
     def draw_all(self) -> None:
-        for plot in self.page.query_selector_all("figure.plot"):
-            plot.scroll_into_view_if_needed()
-            self.page.wait_for_function("plot => plot.querySelector('.main-svg')", arg=plot)
+        """Make the window so tall that every chart is seen, and wait for it."""
+        width = self.page.viewport_size["width"] if self.page.viewport_size else 1280
+        self.page.set_viewport_size({"width": width, "height": 16000})
+        drawn = "plot => !plot.checkVisibility() || plot.querySelector('.main-svg .hoverlayer')"
+        self.page.wait_for_function(f"() => [...document.querySelectorAll('figure.plot')].every({drawn})")
+
+    def marks(self) -> list[int]:
+        """Return how many marks each chart shows."""
+        count = f"plot => plot.querySelectorAll('{MARKS}').length"
+        return list(self.page.evaluate(f"[...document.querySelectorAll('figure.plot')].map({count})"))
 
     def assert_quiet(self) -> None:
         violations = self.page.evaluate("window.violations")
@@ -86,7 +94,8 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def _cut_off(context: BrowserContext) -> BrowserContext:
     context.set_offline(True)
     context.add_init_script(
-        "window.violations = []; addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective + ' ' + e.blockedURI))"
+        "window.violations = [];"
+        "addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective + ' ' + e.blockedURI))"
     )
     return context
 
@@ -127,7 +136,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    outputs = [{"text/html": ACTIVE, "text/plain": "x"}, {"image/svg+xml": "<svg onload=alert(21)></svg>", "text/plain": "a drawing"}]
+    outputs = [
+        {"text/html": ACTIVE, "text/plain": "x"},
+        {"image/svg+xml": "<svg onload=alert(21)></svg>", "text/plain": "a drawing"},
+    ]
     outputs += [{"application/javascript": "alert(22)", "text/plain": "a script"}, {"text/markdown": EVERYTHING}]
     return report(tmp_path_factory.mktemp("hostile"), EVERYTHING, *outputs)
 
@@ -165,8 +177,9 @@ def test_every_chart_is_drawn_from_disk_without_a_network(browser: Browser, plai
     context = _cut_off(browser.new_context(color_scheme=scheme))
     seen = look(context, plain / "bloat.html")
     seen.draw_all()
-    counts = seen.page.evaluate(f"[...document.querySelectorAll('figure.plot')].map(p => p.querySelectorAll('{MARKS}').length)")
-    assert len(counts) == len(figure_list()) and all(counts), counts
+    counts = seen.marks()
+    assert len(counts) == len(figure_list())
+    assert all(counts), counts
     assert seen.page.locator("figure.plot .canvas[role=img][aria-label]").count() == len(counts)
     seen.assert_quiet()
     context.close()
@@ -181,8 +194,9 @@ def test_the_single_file_draws_and_opens_what_is_linked(context: BrowserContext,
     seen.page.wait_for_selector("#bloat .cells", state="visible")
     seen.page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     seen.draw_all()
-    counts = seen.page.evaluate(f"[...document.querySelectorAll('figure.plot')].map(p => p.querySelectorAll('{MARKS}').length)")
-    assert len(counts) == len(figure_list()) and all(counts)
+    counts = seen.marks()
+    assert len(counts) == len(figure_list())
+    assert all(counts)
     _assert_ids_unique(seen.page)
     seen.assert_quiet()
 
@@ -214,11 +228,21 @@ def test_hostile_text_is_shown_and_does_nothing(context: BrowserContext, hostile
     seen.draw_all()
     seen.page.wait_for_timeout(200)
     body = seen.page.locator("body")
-    assert seen.page.evaluate("[...document.querySelectorAll('main img, iframe, object, form, input, base, main style')].length") == 0
+    assert (
+        seen.page.evaluate(
+            "[...document.querySelectorAll('main img[src], iframe, object, form, input, base, main style')].length"
+        )
+        == 0
+    )
     assert seen.page.locator("main svg:not(.main-svg):not(.main-svg svg)").count() == 0
     assert seen.page.evaluate(_ACTIVE_ATTRIBUTES) == []
     text = body.inner_text()
-    for piece in ('"><img src=x onerror=alert(1)>', "</script><script>alert(2)</script>", "{{7*7}}", "a[U+202E]gnp.exe[CR]"):
+    for piece in (
+        '"><img src=x onerror=alert(1)>',
+        "</script><script>alert(2)</script>",
+        "{{7*7}}",
+        "a[U+202E]gnp.exe[CR]",
+    ):
         assert piece in text
     assert "\u202e" not in body.inner_html()
     _assert_ids_unique(seen.page)
@@ -238,7 +262,9 @@ def test_no_page_lets_a_script_in(context: BrowserContext, plain: Path, tmp_path
     text = (plain / f"{name}.html").read_text(encoding="utf-8")
     (tmp_path / "page.html").write_text(text.replace("</main>", smuggled), encoding="utf-8")
     seen = look(context, tmp_path / "page.html")
-    seen.page.evaluate("location.hash = 'x'; document.body.insertAdjacentHTML('beforeend', '<p onclick=\"window.broken = 1\" id=p>x</p>'); p.click()")
+    seen.page.evaluate(
+        "location.hash = 'x'; document.body.insertAdjacentHTML('beforeend', '<p onclick=\"window.broken = 1\" id=p>x</p>'); p.click()"
+    )
     seen.page.wait_for_timeout(100)
     assert seen.page.evaluate("window.broken") is None
     assert seen.page.evaluate("window.violations.length") >= 4
@@ -296,13 +322,16 @@ def _failed(status: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [("error", "stopped with an error"), ("timeout", "ran out of time"), ("dead kernel", "lost its kernel")]
+    ("status", "words"),
+    [("error", "stopped with an error"), ("timeout", "ran out of time"), ("dead kernel", "lost its kernel")],
 )
 def test_a_partial_page_says_where_it_stopped(status: str, words: str) -> None:
     page = _failed(status)
     assert f"This page is incomplete: the notebook {words} in code cell 2 of 3; 1 cell after it did not run." in page
-    assert 'id="stopped"' in page and "This cell was not run." in page
-    assert "\x1b" not in page and "[31m" not in page
+    assert 'id="stopped"' in page
+    assert "This cell was not run." in page
+    assert "\x1b" not in page
+    assert "[31m" not in page
 
 
 def test_a_notebook_that_never_ran_says_so() -> None:
@@ -315,7 +344,8 @@ def test_a_notebook_that_never_ran_says_so() -> None:
 def test_an_empty_document_has_a_page() -> None:
     bare = document().model_copy(update={"results": [], "changes": [], "hypotheses": [], "notebooks": [], "symptom": None})
     page = index_page(bare, provenance=provenance(), pages=[])
-    assert "No check found a defect" in page and "No change is known" in page
+    assert "No check found a defect" in page
+    assert "No change is known" in page
 
 
 def test_pages_are_the_same_each_time(tmp_path: Path, plain: Path) -> None:
@@ -326,15 +356,23 @@ def test_pages_are_the_same_each_time(tmp_path: Path, plain: Path) -> None:
 
 
 def test_the_sanitiser_keeps_tables_and_drops_the_rest() -> None:
-    kept = clean_html('<div class="kit-x" style="text-align:right;position:fixed"><table><tr><td colspan="2">1</td></tr></table></div>')
-    assert kept == '<div class="kit-x" style="text-align: right;"><table><tbody><tr><td colspan="2">1</td></tr></tbody></table></div>'
+    kept = clean_html(
+        '<div class="kit-x" style="text-align:right;position:fixed"><table><tr><td colspan="2">1</td></tr></table></div>'
+    )
+    assert (
+        kept == '<div class="kit-x" style="text-align:right;"><table><tbody><tr><td colspan="2">1</td></tr></tbody></table></div>'
+    )
     assert clean_html("<script>x</script><style>y</style>z") == "z"
     assert clean_html('<p class="banner">x</p>') == "<p>x</p>"
 
 
 def test_markdown_shows_html_and_dollars_as_text() -> None:
-    words, headings = markdown_html("## Cost $5 and $6\n\n<b>x</b> [go](javascript:alert(1)) ![i](http://e.org/i.png) [p](bloat.ipynb#a)\n\n## Cost $5 and $6")
-    assert "&lt;b&gt;" in words and "<img" not in words and 'href="javascript' not in words
+    words, headings = markdown_html(
+        "## Cost $5 and $6\n\n<b>x</b> [go](javascript:alert(1)) ![i](http://e.org/i.png) [p](bloat.ipynb#a)\n\n## Cost $5 and $6"
+    )
+    assert "&lt;b&gt;" in words
+    assert "<img" not in words
+    assert 'href="javascript' not in words
     assert 'href="bloat.html#a"' in words
     assert [heading.id for heading in headings] == ["cost-5-and-6", "cost-5-and-6-2"]
 

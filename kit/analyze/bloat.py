@@ -59,23 +59,24 @@ def estimate_heap(frames: Frames) -> pd.DataFrame:
     rows = _live_rows(tables)
     row_bytes = _row_bytes(tables)
     size = _numbers(tables, "table_bytes")
-    dead = np.nan_to_num(_numbers(tables, "dead_rows"))
+    dead = dead_rows(tables)
     expected = _expected_bytes(rows, row_bytes, _fillfactors(tables["options"]))
     is_lower_bound = np.isnan(expected) & (dead > 0) & ~np.isnan(size)
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = np.where(is_lower_bound, size * rows / (rows + dead), expected)
         wasted = np.maximum(size - expected, 0)
-        dead_bytes = np.where(is_lower_bound, wasted, np.minimum(dead * row_bytes, wasted))
+        # Of a table without live rows no widths are known: what is there is dead, unless VACUUM removed it.
+        dead_bytes = np.where(np.isnan(row_bytes), np.where(dead > 0, wasted, 0.0), np.minimum(dead * row_bytes, wasted))
         fraction = np.where(size > 0, wasted / size, np.where(np.isnan(wasted), np.nan, 0.0))
     reasons = _reasons(tables, rows, is_lower_bound)
     frame = tables[["schema_name", "relation_name", "kind", "table_bytes"]].copy()
     for name, values in (("live_rows", rows), ("dead_rows", dead), ("expected_bytes", expected)):
         frame[name] = _whole(values)
     frame["wasted_bytes"], frame["dead_bytes"] = _whole(wasted), _whole(np.where(np.isnan(wasted), np.nan, dead_bytes))
-    frame["wasted_fraction"] = pd.array(np.where(np.isnan(fraction), None, fraction), dtype="Float64")
-    frame["confidence"] = np.where(np.isnan(wasted), None, np.where(reasons == "", "good", "low"))
+    frame["wasted_fraction"] = pd.Series(fraction).astype("Float64")
+    frame["confidence"] = pd.Series(np.where(reasons == "", "good", "low")).mask(np.isnan(wasted))
     frame["is_lower_bound"] = is_lower_bound
-    frame["reason"] = np.where(reasons == "", None, reasons)
+    frame["reason"] = pd.Series(reasons, dtype=object).mask(reasons == "")
     frame["evidence_row"] = tables["evidence_row"]
     return conform(frame, COLUMNS)
 
@@ -114,6 +115,13 @@ def _live_rows(tables: pd.DataFrame) -> Numbers:
     counted, estimated = _numbers(tables, "live_rows"), _numbers(tables, "estimated_rows")
     anew = np.where(_is_counted(tables), counted, np.fmax(counted, estimated))
     return np.where(_is_counted_twice(tables), estimated, anew)
+
+
+def dead_rows(tables: pd.DataFrame) -> Numbers:
+    """Return the counted dead rows; none where a vacuum removed them and the counter has them again."""
+    is_vacuumed = tables[["last_vacuum_at", "last_autovacuum_at"]].notna().any(axis=1).to_numpy(dtype=bool)
+    counted = np.nan_to_num(_numbers(tables, "dead_rows"))
+    return np.where(_is_counted_twice(tables) & is_vacuumed, 0.0, counted)
 
 
 def _is_counted_twice(tables: pd.DataFrame) -> Flags:
@@ -189,7 +197,16 @@ def _reasons(tables: pd.DataFrame, rows: Numbers, is_lower_bound: Flags) -> Any:
     dropped = np.nan_to_num(_numbers(tables, "dropped_column_count")) > 0
     bound = np.where(is_lower_bound, "; judged by the counted dead rows alone", "")
     return np.select(
-        [is_locked, unseen & ~analyzed, unseen, np.isnan(rows), dropped, ~_is_counted(tables), changed & (rows > 0)],
+        [
+            is_locked,
+            unseen & ~analyzed,
+            unseen,
+            np.isnan(rows),
+            dropped,
+            ~_is_counted(tables),
+            _is_counted_twice(tables),
+            changed & (rows > 0),
+        ],
         [
             "another session holds or awaits ACCESS EXCLUSIVE on it",
             "never analyzed" + bound.astype(object),
@@ -197,6 +214,7 @@ def _reasons(tables: pd.DataFrame, rows: Numbers, is_lower_bound: Flags) -> Any:
             "no row counts",
             "columns were dropped: old rows still hold their values, which only a rewrite removes",
             "the counters began anew and it was not vacuumed or analyzed since",
+            "the server counted the live rows twice; the catalog's number of rows is used",
             "half of the rows or more changed since the last ANALYZE",
         ],
         default="",
@@ -204,7 +222,8 @@ def _reasons(tables: pd.DataFrame, rows: Numbers, is_lower_bound: Flags) -> Any:
 
 
 def _numbers(tables: pd.DataFrame, column: str) -> Numbers:
-    return tables[column].to_numpy(dtype=float, na_value=np.nan)
+    values: Numbers = tables[column].to_numpy(dtype=float, na_value=np.nan)
+    return values
 
 
 def _whole(values: Numbers) -> Any:

@@ -75,13 +75,14 @@ def positions(rows: pd.DataFrame) -> tuple[int, ...]:
     return tuple(int(position) for position in rows.index)
 
 
-def symptom_names(frames: Frames, relations: Iterable[str]) -> bool:
-    """Return whether the case's symptom names one of the relations."""
+def symptom_names(frames: Frames, names: Iterable[str]) -> bool:
+    """Return whether the case's symptom names one of the relations or roles, as a word or in double quotes."""
     if "symptom" not in frames or not len(frames["symptom"]):
         return False
     stated = set(frames["symptom"]["relation_name"].dropna())
-    stated |= set(re.findall(r"[\w$]+", " ".join(frames["symptom"]["text"])))
-    return not stated.isdisjoint(relations)
+    words = re.findall(r'"([^"]+)"|([\w$]+)', " ".join(frames["symptom"]["text"]))
+    stated |= {word for pair in words for word in pair}
+    return not stated.isdisjoint(names)
 
 
 def _named_roles(frames: Frames, database: str) -> frozenset[str]:

@@ -169,12 +169,17 @@ def _live(target: Target, question: Question) -> Case:
 
 def _opened(folder: Path, name: str) -> Case:
     taken = bundle.load(folder)
+    document = _read_document(folder, name)
+    # The recorded case is judged anew, so that the notebooks' tests see what the checks say today.
+    return Case(taken, judged(taken, _question(document)) if name == folders.RECORDED else document)
+
+
+def _read_document(folder: Path, name: str) -> FindingsDocument:
     path = folder / folders.FINDINGS
     try:
-        document = FindingsDocument.model_validate_json(path.read_text(encoding="utf-8"))
+        return FindingsDocument.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BundleError(f"The findings of the case {name!r} cannot be read.", f"Judge it again: kit run {name}.") from error
-    return Case(taken, document)
 
 
 def _question(document: FindingsDocument) -> Question:

@@ -168,7 +168,12 @@ def _why_not_json(content: bytes) -> str:
 
 
 def _refused(path: Path, kind: Any, reason: str) -> _File:
-    return _File(path.name, gap=Gap(kind=kind, reason=f"{path.name} {reason}"))
+    return _File(_name_of(path), gap=Gap(kind=kind, reason=f"{_name_of(path)} {reason}"))
+
+
+def _name_of(path: Path) -> str:
+    # A name that is no UTF-8 would not fit into a manifest.
+    return path.name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _sorted(path: Path, content: bytes, value: Any) -> _File:
@@ -176,10 +181,10 @@ def _sorted(path: Path, content: bytes, value: Any) -> _File:
     kinds = [kind_of(item) for item in items]
     known = tuple((kind, item) for kind, item in zip(kinds, items, strict=True) if kind in KINDS)
     if not items:
-        name = f"{path.name} {wrapper}".lower()
+        name = f"{_name_of(path)} {wrapper}".lower()
         empty_kind = next((kind for part, kind in _NAMED.items() if part in name), None)
-        return _File(path.name, content, empty_kind=empty_kind, gap=None if empty_kind else _gap_of_nothing(path))
-    return _File(path.name, content, known, gap=_gap_of_strangers(path, kinds))
+        return _File(_name_of(path), content, empty_kind=empty_kind, gap=None if empty_kind else _gap_of_nothing(path))
+    return _File(_name_of(path), content, known, gap=_gap_of_strangers(path, kinds))
 
 
 def _unwrapped(value: Any) -> tuple[str, list[Any]]:
@@ -191,7 +196,7 @@ def _unwrapped(value: Any) -> tuple[str, list[Any]]:
 
 
 def _gap_of_nothing(path: Path) -> Gap:
-    return Gap(kind="unsupported", reason=f"{path.name} holds an empty list, and its name does not say of what")
+    return Gap(kind="unsupported", reason=f"{_name_of(path)} holds an empty list, and its name does not say of what")
 
 
 def _gap_of_strangers(path: Path, kinds: Sequence[str]) -> Gap | None:
@@ -199,7 +204,7 @@ def _gap_of_strangers(path: Path, kinds: Sequence[str]) -> Gap | None:
     if not strange:
         return None
     what = ", ".join(sorted(set(strange)))
-    reason = f"{path.name} holds {len(strange)} of {len(kinds)} items that are not read: {what}"
+    reason = f"{_name_of(path)} holds {len(strange)} of {len(kinds)} items that are not read: {what}"
     return Gap(kind="unsupported", reason=reason)
 
 

@@ -25,6 +25,10 @@ from kit.collect.queries import MARKER
 from kit.errors import TargetError
 
 CONNECT_TIMEOUT_SECONDS = 5
+STATEMENT_SECONDS = 8
+# How long the first transaction may last: nothing of the server's limits it, since nothing is set yet.
+UNSET_SECONDS = 8.0
+CANCEL_SECONDS = 2.0
 APPLICATION_NAME = MARKER
 # Keepalives and tcp_user_timeout end a connection whose server vanished without a word.
 _NETWORK = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
@@ -32,7 +36,7 @@ _NETWORK = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "k
 _LOCAL_SETTINGS = {
     "application_name": APPLICATION_NAME,
     "search_path": "",
-    "statement_timeout": "8s",
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
     "lock_timeout": "100ms",
     "idle_in_transaction_session_timeout": "10s",
     # Rows hidden by row security become an error, so that they are "not examined" instead of absent.
@@ -55,10 +59,14 @@ class _LenientText(psycopg.adapt.Loader):
 
     format = psycopg.pq.Format.TEXT
 
+    def __init__(self, oid: int, context: psycopg.abc.AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        encoding = self.connection.info.encoding if self.connection else "ascii"
+        self._encoding = "utf-8" if encoding == "ascii" else encoding
+
     def load(self, data: Any) -> str:
         """Return the text, with a mark for every byte that the encoding does not explain."""
-        encoding = self.connection.info.encoding if self.connection else "ascii"
-        return bytes(data).decode("utf-8" if encoding == "ascii" else encoding, "replace")
+        return bytes(data).decode(self._encoding, "replace")
 
 
 class _LenientTextBinary(_LenientText):
@@ -93,7 +101,8 @@ class Database:
     @contextlib.contextmanager
     def transaction(self, *, settings: bool = True) -> Iterator[None]:
         """One short READ ONLY transaction, with the kit's settings for its length (or as the server gave it)."""
-        with self._connection.begin():
+        self.statements += 2
+        with self._connection.begin(), contextlib.nullcontext() if settings else self._cancelled_in_time():
             if settings:
                 self.execute(_settings_statement())
             yield
@@ -101,8 +110,21 @@ class Database:
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
         """A savepoint, so that one failing query does not take the transaction down."""
+        self.statements += 2
         with self._connection.begin_nested():
             yield
+
+    @contextlib.contextmanager
+    def _cancelled_in_time(self) -> Iterator[None]:
+        """Cancel from the client what a transaction without settings has not finished in time."""
+        driver: Any = self._connection.connection.dbapi_connection
+        timer = threading.Timer(UNSET_SECONDS, _cancel, [driver])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of one statement, sent untouched."""
@@ -133,6 +155,8 @@ class Deadline:
         self.passed = False
         self._timer = threading.Timer(seconds, self._end)
         self._timer.daemon = True
+        # Without it, a file closed here and opened elsewhere in the same moment would be shut down in its place.
+        self._lock = threading.Lock()
         self._file: int | None = None
 
     def watch(self, connection: psycopg.Connection[Any]) -> None:
@@ -143,15 +167,17 @@ class Deadline:
     def close(self) -> None:
         """Stop counting."""
         self._timer.cancel()
-        if self._file is not None:
-            os.close(self._file)
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
             self._file = None
 
     def _end(self) -> None:
-        self.passed = True
-        if self._file is not None:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._file)) as endpoint:
-                endpoint.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self.passed = self._file is not None
+            if self._file is not None:
+                with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._file)) as endpoint:
+                    endpoint.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
@@ -207,6 +233,11 @@ def _connect(conninfo: str) -> psycopg.Connection[Any]:
     connection.adapters.register_loader("timestamptz", _FiniteTimestamp)
     connection.adapters.register_loader("timestamptz", _FiniteTimestampBinary)
     return connection
+
+
+def _cancel(driver: psycopg.Connection[Any]) -> None:
+    with contextlib.suppress(psycopg.Error):
+        driver.cancel_safe(timeout=CANCEL_SECONDS)
 
 
 def _settings_statement() -> str:

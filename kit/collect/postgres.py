@@ -14,7 +14,14 @@ import psycopg
 import sqlalchemy as sa
 
 from kit.collect import masking
-from kit.collect.connection import APPLICATION_NAME, Database, known_secrets, open_database, parameters
+from kit.collect.connection import (
+    APPLICATION_NAME,
+    STATEMENT_SECONDS,
+    Database,
+    known_secrets,
+    open_database,
+    parameters,
+)
 from kit.collect.queries import GROUPS, MARKER, FactQuery, choose, fact_queries, probes
 from kit.errors import EvidenceMismatch
 from kit.evidence.columns import Column, build_frame
@@ -23,6 +30,8 @@ from kit.target import DatabaseSource
 
 DEADLINE_SECONDS = 120.0
 TRANSACTION_SECONDS = 10.0
+# After so long no further query begins in a transaction: the last one may take all that the server allows it.
+BEGIN_SECONDS = TRANSACTION_SECONDS - STATEMENT_SECONDS
 _RETRIED = {"XX000", "42P01", "55P03"}
 _SESSION_QUERIES = ("session", "settings")
 
@@ -115,12 +124,17 @@ def _attempt(
         clock = time.perf_counter()
         try:
             with state.database.transaction(settings=settings):
-                while waiting and time.perf_counter() - clock < TRANSACTION_SECONDS:
+                asked = 0
+                # One at least, however slow the settings were: else nothing would ever be asked.
+                while waiting and (asked == 0 or time.perf_counter() - clock < BEGIN_SECONDS):
                     item = waiting.pop(0)
+                    asked += 1
                     progress(item[0].title)
                     if _ask(state, *item) in _RETRIED:
                         retry.append(item)
-        except sa.exc.DBAPIError as error:
+                    if state.database.is_lost:
+                        break
+        except sa.exc.SQLAlchemyError as error:
             state.gaps |= {query.name: _gap(error, state) for query, _ in waiting if query.name not in state.gaps}
             break
     for query, _ in waiting:
@@ -134,9 +148,10 @@ def _ask(state: _Collecting, query: FactQuery, identifiers: Mapping[str, str]) -
     try:
         with state.database.savepoint():
             rows = state.database.execute(text)
-    except sa.exc.DBAPIError as error:
+    except sa.exc.SQLAlchemyError as error:
+        # Not DBAPIError alone: what follows on a connection that was lost is SQLAlchemy's own PendingRollbackError.
         state.gaps[query.name] = _gap(error, state)
-        return getattr(error.orig, "sqlstate", None)
+        return getattr(getattr(error, "orig", None), "sqlstate", None)
     except UnicodeError as error:
         state.gaps[query.name] = Gap(kind="failed", reason=f"text in an unknown encoding: {error}")
         return None
@@ -270,18 +285,23 @@ def _group(name: str) -> str:
 _KINDS: dict[str, GapKind] = {"42501": "not permitted", "57014": "timed out", "55P03": "locked", "42P01": "unsupported"}
 
 
-def _gap(error: sa.exc.DBAPIError, state: _Collecting) -> Gap:
+def _gap(error: sa.exc.SQLAlchemyError, state: _Collecting) -> Gap:
+    cause: Any = getattr(error, "orig", None)
+    sqlstate = getattr(cause, "sqlstate", None)
     if state.database.is_lost:
-        return _lost(state)
-    sqlstate = getattr(error.orig, "sqlstate", None)
-    primary = getattr(getattr(error.orig, "diag", None), "message_primary", None) or str(error.orig)
-    return Gap(kind=_KINDS.get(sqlstate or "", "failed"), reason=masking.message(f"{primary} ({sqlstate})"))
+        return _lost(state, _words(cause) if sqlstate else "")
+    return Gap(kind=_KINDS.get(sqlstate or "", "failed"), reason=f"{_words(cause or error)} ({sqlstate})")
 
 
-def _lost(state: _Collecting) -> Gap:
+def _words(error: Any) -> str:
+    return masking.message(getattr(getattr(error, "diag", None), "message_primary", None) or str(error))
+
+
+def _lost(state: _Collecting, words: str = "") -> Gap:
     if state.database.deadline.passed:
         return Gap(kind="timed out", reason=f"the capture's deadline of {state.database.deadline.seconds:.0f} s passed")
-    return Gap(kind="not reached", reason="the connection was lost during the capture")
+    reason = "the connection was lost during the capture"
+    return Gap(kind="not reached", reason=f"{reason}: {words}" if words else reason)
 
 
 def _identity(state: _Collecting) -> Identity | None:

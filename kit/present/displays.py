@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from kit.analyze.document import FindingEntry, LayerEntry, ResultEntry, Verdict, result_entries
 from kit.analyze.findings import LADDER, SEVERITIES, Result, quoted
 from kit.checks import SECTIONS, Check
@@ -49,9 +51,11 @@ class Sentence(Display):
 
     words: str
 
+    @override
     def html(self) -> Markup:
         return paragraph(self.words, css="kit-sentence")
 
+    @override
     def text(self) -> str:
         return visible(self.words)
 
@@ -69,14 +73,17 @@ class Findings(Display):
         """Return every finding with its result: by severity, then in ladder order."""
         return ordered_findings(self.results)
 
+    @override
     def html(self) -> Markup:
         pairs = self.pairs()
         blocks = [_finding_html(result, finding) for result, finding in pairs]
         return element("div", paragraph(self._summary()), *blocks, css="kit-findings")
 
+    @override
     def text(self) -> str:
         return "\n".join([visible(self._summary()), *(_finding_text(*pair) for pair in self.pairs())])
 
+    @override
     def bundle(self) -> dict[str, Any]:
         records = {"format": 1, "findings": [_finding_record(*pair) for pair in self.pairs()]}
         return {FINDINGS_MIME: records, **Display.bundle(self)}
@@ -98,12 +105,16 @@ class Ladder(Display):
     def __init__(self, layers: Iterable[LayerEntry]) -> None:
         object.__setattr__(self, "layers", tuple(layers))
 
+    @override
     def html(self) -> Markup:
         table = element("table", element("tbody", *map(_rung, self.layers)), style="border-collapse:collapse", css="kit-ladder")
         return element("div", table, style="overflow-x:auto", css="kit-scroll", tabindex="0")
 
+    @override
     def text(self) -> str:
-        return "\n".join(f"{theme.STATUS_SIGNS[e.status]} {e.layer:<25}{e.status:<14}{visible(e.reason)}".rstrip() for e in self.layers)
+        return "\n".join(
+            f"{theme.STATUS_SIGNS[e.status]} {e.layer:<25}{e.status:<14}{visible(e.reason)}".rstrip() for e in self.layers
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +123,13 @@ class VerdictView(Display):
 
     verdict: Verdict
 
+    @override
     def html(self) -> Markup:
         status = self.verdict.status
         sign = badge(theme.VERDICT_SIGNS[status], status, theme.VERDICT_COLOURS[status])
         return paragraph(sign, " ", element("strong", self.verdict.summary), css="kit-verdict")
 
+    @override
     def text(self) -> str:
         return f"{theme.VERDICT_SIGNS[self.verdict.status]} {self.verdict.status}: {visible(self.verdict.summary)}"
 
@@ -138,6 +151,7 @@ class NextSteps(Display):
                 steps.setdefault(finding.remedy, []).append(finding.message)
         return list(steps.items())
 
+    @override
     def html(self) -> Markup:
         steps = self.steps()
         if not steps:
@@ -145,6 +159,7 @@ class NextSteps(Display):
         items = [element("li", paragraph(_reasons(messages)), preformatted(remedy, "kit-remedy")) for remedy, messages in steps]
         return element("div", element("ol", *items), paragraph("The kit never runs a remedy."), css="kit-steps")
 
+    @override
     def text(self) -> str:
         steps = [f"{n}. {visible(_reasons(why))}\n{_indented(remedy)}" for n, (remedy, why) in enumerate(self.steps(), 1)]
         return "\n".join(steps) or "No finding asks for a step."
@@ -159,9 +174,11 @@ class ChecksExplained(Display):
     def __init__(self, checks: Iterable[Check]) -> None:
         object.__setattr__(self, "checks", tuple(checks))
 
+    @override
     def html(self) -> Markup:
         return element("div", *map(_check_html, self.checks), css="kit-checks")
 
+    @override
     def text(self) -> str:
         return "\n\n".join(_check_text(check) for check in self.checks) or "No checks."
 
@@ -202,7 +219,20 @@ def evidence_text(finding: FindingEntry) -> str:
 
 
 _NAMED_IN_SQL = frozenset(
-    {"table", "view", "materialized view", "index", "schema", "role", "database", "sequence", "column", "relation", "policy", "constraint"}
+    {
+        "table",
+        "view",
+        "materialized view",
+        "index",
+        "schema",
+        "role",
+        "database",
+        "sequence",
+        "column",
+        "relation",
+        "policy",
+        "constraint",
+    }
 )
 
 
@@ -217,12 +247,22 @@ def _finding_html(result: ResultEntry, finding: FindingEntry) -> Markup:
 
 def _finding_text(result: ResultEntry, finding: FindingEntry) -> str:
     head = f"{theme.SEVERITY_SIGNS[finding.severity]} {finding.severity} · {finding.layer} · {subject_text(finding)}"
-    lines = [visible(head), visible(f"  {finding.message}"), _indented(finding.remedy), visible(f"  {_origin(result, finding)}")]
+    lines = [
+        visible(head),
+        visible(f"  {finding.message}"),
+        _indented(finding.remedy),
+        visible(f"  {_origin(result, finding)}"),
+    ]
     return "\n".join(line for line in lines if line.strip())
 
 
 def _origin(result: ResultEntry, finding: FindingEntry) -> str:
-    parts = [measured_text(finding), f"evidence: {evidence_text(finding)}", f"check: {result.check}", result.source and f"source: {result.source}"]
+    parts = [
+        measured_text(finding),
+        f"evidence: {evidence_text(finding)}",
+        f"check: {result.check}",
+        result.source and f"source: {result.source}",
+    ]
     return " · ".join(part for part in parts if part)
 
 
@@ -233,7 +273,11 @@ def _finding_record(result: ResultEntry, finding: FindingEntry) -> dict[str, Any
 def _rung(entry: LayerEntry) -> Markup:
     cell = "padding:3px 16px 3px 0;text-align:left;vertical-align:top"
     status = badge(theme.STATUS_SIGNS[entry.status], entry.status, theme.STATUS_COLOURS[entry.status])
-    cells = [element("th", entry.layer, style=cell, scope="row"), element("td", status, style=cell), element("td", entry.reason, style=cell)]
+    cells = [
+        element("th", entry.layer, style=cell, scope="row"),
+        element("td", status, style=cell),
+        element("td", entry.reason, style=cell),
+    ]
     return element("tr", *cells)
 
 

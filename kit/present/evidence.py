@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import pandas as pd
+from typing_extensions import override
 
 from kit.analyze.document import ChangeEntry, Hypothesis, ResultEntry
 from kit.evidence.model import Capture, Evidence, Gap, Source
@@ -33,11 +34,13 @@ class EvidenceView(Display):
         """The frame as it was captured."""
         return self.evidence.frame
 
+    @override
     def html(self) -> Markup:
         query = folded("Show the query", preformatted(self.evidence.provenance.text, "kit-query"))
         small = paragraph(self._origin(), style="margin:4px 0;font-size:85%", css="kit-small")
         return element("div", self._table().html(), small, query, css="kit-evidence", id=f"evidence-{self.name}")
 
+    @override
     def text(self) -> str:
         return "\n".join([visible(self._caption()), self._table().text(), visible(self._origin())])
 
@@ -72,9 +75,11 @@ class MissingEvidence(Display):
     name: str
     gap: Gap
 
+    @override
     def html(self) -> Markup:
         return paragraph(element("strong", f"? {self.name}: {self.gap.kind}."), " ", self.gap.reason, css="kit-missing")
 
+    @override
     def text(self) -> str:
         return visible(f"? {self.name}: {self.gap.kind}. {self.gap.reason}")
 
@@ -86,10 +91,12 @@ class Listing(Display):
     words: str
     frame: pd.DataFrame
 
+    @override
     def html(self) -> Markup:
         table = Table(self.frame, limit=200).html() if len(self.frame) else Markup("")
         return element("div", paragraph(self.words), table, css="kit-listing")
 
+    @override
     def text(self) -> str:
         return "\n".join([visible(self.words), *([Table(self.frame, limit=200).text()] if len(self.frame) else [])])
 
@@ -97,7 +104,9 @@ class Listing(Display):
 def identity_block(capture: Capture) -> Listing:
     """Return who asked, from where, which server answered, when, and what it cost."""
     cost = capture.cost
-    spent = f"{counted(cost.statements, 'statement')}, {milliseconds_text(cost.server_ms)} of waiting, {counted(cost.rows, 'row')}"
+    spent = (
+        f"{counted(cost.statements, 'statement')}, {milliseconds_text(cost.server_ms)} of waiting, {counted(cost.rows, 'row')}"
+    )
     digest = f" Digest {capture.digest[:16]}…" if capture.digest else ""
     words = f"Captured from {capture.target}, {utc_text(capture.started_at)}, by kit {capture.kit_version}: {spent}.{digest}"
     return Listing(words, _frame([_source_row(source) for source in capture.sources], _SOURCE_COLUMNS))
@@ -129,7 +138,10 @@ def hypotheses(stated: Iterable[Hypothesis]) -> Listing:
 def changes(altered: Iterable[ChangeEntry]) -> Listing:
     """Return the changes by the time they happened."""
     ordered = sorted(altered, key=lambda change: change.at)
-    rows = [(utc_text(c.at), utc_text(c.effective_at) if c.effective_at else None, c.kind, c.summary, c.source, c.outcome) for c in ordered]
+    rows = [
+        (utc_text(c.at), utc_text(c.effective_at) if c.effective_at else None, c.kind, c.summary, c.source, c.outcome)
+        for c in ordered
+    ]
     words = f"{counted(len(rows), 'change')}." if rows else "No change is known."
     return Listing(words, _frame(rows, ("at", "effective_at", "kind", "summary", "source", "outcome")))
 

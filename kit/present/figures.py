@@ -25,9 +25,11 @@ def wait_chart(sessions: pd.DataFrame) -> Shown:
     if clients.empty:
         return Sentence("No client session was seen.")
     kinds = [_session_kind(row) for row in _records(clients)]
-    drawn = [Bar(kind, kinds.count(kind), colour=_kind_colour(kind)) for kind in sorted(set(kinds), key=lambda k: (-kinds.count(k), k))]
+    drawn = [
+        Bar(kind, kinds.count(kind), colour=_kind_colour(kind)) for kind in sorted(set(kinds), key=lambda k: (-kinds.count(k), k))
+    ]
     waiting = sum(1 for kind in kinds if _LOCK in kind)
-    alt = f"{counted(len(kinds), 'client session')} by state; {waiting} of them {'waits' if waiting == 1 else 'wait'} for a lock."
+    alt = f"{counted(len(kinds), 'client session')} by state; waiting for a lock: {waiting}."
     return bars("Sessions by state and wait", drawn[:BAR_LIMIT], alt + _left_out(len(drawn)), count_text)
 
 
@@ -38,14 +40,19 @@ def blocking_chart(blocking: pd.DataFrame, sessions: pd.DataFrame | None = None)
     behind = _waiting_behind(blocking)
     known = {} if sessions is None else {int(row["pid"]): row for row in _records(sessions)}
     heads = sorted(behind, key=lambda pid: (-len(behind[pid]), pid))
-    drawn = [Bar(_session_label(p, known), len(behind[p]), f"waiting: {_pids(behind[p])}", theme.EMPHASIS) for p in heads[:BAR_LIMIT]]
-    alt = f"{counted(len(blocking), 'session')} blocked; the longest queue, of {len(behind[heads[0]])}, stands behind {drawn[0].label}."
+    drawn = [
+        Bar(_session_label(p, known), len(behind[p]), f"waiting: {_pids(behind[p])}", theme.EMPHASIS) for p in heads[:BAR_LIMIT]
+    ]
+    longest = f"the longest queue, of {len(behind[heads[0]])}, stands behind {drawn[0].label}"
+    alt = f"{counted(len(blocking), 'session')} blocked; {longest}."
     return bars("Sessions waiting behind the head of each queue", drawn, alt + _left_out(len(heads)), count_text)
 
 
 def table_bytes_chart(tables: pd.DataFrame, *, wasted: str = "wasted_bytes", total: str = "table_bytes") -> Shown:
     """Draw the largest tables, split into the bytes in use and the bytes wasted."""
-    known = tables[tables[total].fillna(0) > 0].sort_values([total, "schema_name", "relation_name"], ascending=[False, True, True])
+    known = tables[tables[total].fillna(0) > 0].sort_values(
+        [total, "schema_name", "relation_name"], ascending=[False, True, True]
+    )
     if known.empty:
         return Sentence("No table with a known size was seen.")
     rows = _records(known.head(BAR_LIMIT))
@@ -81,7 +88,9 @@ def access_matrix(access: pd.DataFrame, *, title: str = "Who can use what") -> S
     cells = {(row["role_name"], row["schema_name"]): str(row["status"]) for row in _records(access)}
     words = [[cells.get((role, schema), "unknown") for schema in schemas[:SCHEMA_LIMIT]] for role in roles[:ROLE_LIMIT]]
     denied = sum(1 for status in cells.values() if status == "denied")
-    alt = f"{counted(len(roles), 'role')} and {counted(len(schemas), 'schema')}: {counted(denied, 'pair')} denied, of {len(cells)}."
+    alt = (
+        f"{counted(len(roles), 'role')} and {counted(len(schemas), 'schema')}: {counted(denied, 'pair')} denied, of {len(cells)}."
+    )
     cut = " Not all are drawn." if len(roles) > ROLE_LIMIT or len(schemas) > SCHEMA_LIMIT else ""
     return heatmap(title, roles[:ROLE_LIMIT], schemas[:SCHEMA_LIMIT], words, alt + cut)
 

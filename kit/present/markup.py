@@ -21,7 +21,11 @@ class Markup(str):
 
 def element(tag: str, *children: object, style: str = "", css: str = "", **attributes: str) -> Markup:
     """Return an element; children that are not Markup are escaped, a trailing underscore of a name is dropped."""
-    named: Mapping[str, str] = {"class": css, "style": style, **{k.rstrip("_").replace("_", "-"): v for k, v in attributes.items()}}
+    named: Mapping[str, str] = {
+        "class": css,
+        "style": style,
+        **{k.rstrip("_").replace("_", "-"): v for k, v in attributes.items()},
+    }
     written = "".join(f' {name}="{escaped(value)}"' for name, value in named.items() if value)
     return Markup(f"<{tag}{written}>{joined(children)}</{tag}>")
 

@@ -16,6 +16,8 @@ from datetime import datetime
 from itertools import count, takewhile
 from typing import Any
 
+from typing_extensions import override
+
 from kit.analyze.document import ChangeEntry
 from kit.present import theme
 from kit.present.displays import Display
@@ -35,12 +37,15 @@ class Figure(Display):
     json: dict[str, Any]
     alt: str
 
+    @override
     def html(self) -> Markup:
         return paragraph(self.alt)
 
+    @override
     def text(self) -> str:
         return visible(self.alt)
 
+    @override
     def bundle(self) -> dict[str, Any]:
         # No text/html: viewers prefer it to the figure, and it would have to carry 4.8 MB of plotly.js.
         return {PLOTLY_MIME: self.json, "text/plain": self.text()}
@@ -111,7 +116,9 @@ def heatmap(title: str, rows: Sequence[str], columns: Sequence[str], words: Sequ
         "texttemplate": "%{text}",
         "textfont": {"color": "#ffffff"},
         "hoverinfo": "text",
-        "hovertext": [[_hover(r, c, word) for c, word in zip(columns, row, strict=True)] for r, row in zip(rows, words, strict=True)],
+        "hovertext": [
+            [_hover(r, c, word) for c, word in zip(columns, row, strict=True)] for r, row in zip(rows, words, strict=True)
+        ],
     }
     layout = _layout(title, len(rows), 28) | {"yaxis": _named(rows), "xaxis": _named(columns) | {"side": "bottom"}}
     layout["xaxis"] |= {"autorange": True, "gridcolor": "rgba(0,0,0,0)"}
@@ -123,7 +130,11 @@ def timeline(changes: Sequence[ChangeEntry], alt: str, since: datetime | None, u
     kinds = list(dict.fromkeys(change.kind for change in changes))
     points = {
         **_scatter([plain_utc(c.at) for c in changes], [kinds.index(c.kind) for c in changes], "markers"),
-        "marker": {"size": 11, "color": [_outcome_colour(c) for c in changes], "symbol": [_outcome_symbol(c) for c in changes]},
+        "marker": {
+            "size": 11,
+            "color": [_outcome_colour(c) for c in changes],
+            "symbol": [_outcome_symbol(c) for c in changes],
+        },
         "hoverinfo": "text",
         "hovertext": [_hover(utc_text(c.at), c.kind, c.summary, c.outcome or "") for c in changes],
     }
@@ -138,7 +149,13 @@ def safe(text: object) -> str:
 
 
 def _horizontal(values: Sequence[float]) -> dict[str, Any]:
-    return {"type": "bar", "orientation": "h", "y": list(range(len(values))), "x": [float(v) for v in values], "hoverinfo": "text"}
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "y": list(range(len(values))),
+        "x": [float(v) for v in values],
+        "hoverinfo": "text",
+    }
 
 
 def _scatter(x: list[Any], y: list[Any], mode: str) -> dict[str, Any]:
@@ -161,7 +178,15 @@ def _utc_axis() -> dict[str, Any]:
 def _window(since: datetime | None, until: datetime | None) -> list[dict[str, Any]]:
     if since is None or until is None:
         return []
-    area = {"type": "rect", "xref": "x", "yref": "paper", "x0": plain_utc(since), "x1": plain_utc(until), "y0": 0, "y1": 1}
+    area = {
+        "type": "rect",
+        "xref": "x",
+        "yref": "paper",
+        "x0": plain_utc(since),
+        "x1": plain_utc(until),
+        "y0": 0,
+        "y1": 1,
+    }
     return [area | {"fillcolor": "rgba(128,128,128,0.12)", "line": {"width": 0}, "layer": "below"}]
 
 
@@ -192,7 +217,13 @@ def _layout(title: str, rows: int, row_height: int) -> dict[str, Any]:
 
 def _named(labels: Sequence[str]) -> dict[str, Any]:
     texts = [safe(shortened(label, LABEL_LIMIT)) for label in labels]
-    return {"tickvals": list(range(len(labels))), "ticktext": texts, "autorange": "reversed", "type": "linear", "ticklabelstandoff": 6}
+    return {
+        "tickvals": list(range(len(labels))),
+        "ticktext": texts,
+        "autorange": "reversed",
+        "type": "linear",
+        "ticklabelstandoff": 6,
+    }
 
 
 def _ticks(top: float, written: Written) -> list[float]:

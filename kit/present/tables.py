@@ -53,7 +53,12 @@ class Table:
         parts = [element("caption", self.caption, style="text-align:left;padding:2px 0 6px 0")] if self.caption else []
         body = [self._row(position) for position in self.positions]
         table = element(
-            "table", *parts, self._head(), element("tbody", *body), style="border-collapse:collapse;font-size:90%", css="kit-table"
+            "table",
+            *parts,
+            self._head(),
+            element("tbody", *body),
+            style="border-collapse:collapse;font-size:90%",
+            css="kit-table",
         )
         return element("div", table, self._more(), style="overflow-x:auto", css="kit-scroll", tabindex="0")
 
@@ -61,13 +66,18 @@ class Table:
         """Return the table as plain text, for terminals and for viewers without HTML."""
         if self.frame.empty:
             return "no rows"
-        shown = {name: [shortened(self._value(name, p), CELL_LIMIT) for p in self.positions] for name in map(str, self.frame.columns)}
+        shown = {
+            name: [shortened(self._value(name, p), CELL_LIMIT) for p in self.positions] for name in map(str, self.frame.columns)
+        }
         numeric = {name for name in shown if self._numeric(name)}
         lines = _aligned(shown, numeric)
         return "\n".join([*lines, f"… and {counted(self.hidden_rows, 'more row')}"] if self.hidden_rows else lines)
 
     def _head(self) -> Markup:
-        cells = [element("th", name, style=_CELL + _aligned_style(self._numeric(name)), scope="col") for name in map(str, self.frame.columns)]
+        cells = [
+            element("th", name, style=_CELL + _aligned_style(self._numeric(name)), scope="col")
+            for name in map(str, self.frame.columns)
+        ]
         return element("thead", element("tr", *cells))
 
     def _row(self, position: int) -> Markup:
@@ -99,7 +109,9 @@ class Table:
         return value_text(self._column(name).iloc[position], unit_of(name, self.units))
 
 
-def html_table(frame: pd.DataFrame, *, units: Mapping[str, str | None] | None = None, limit: int = ROW_LIMIT, caption: str = "") -> Markup:
+def html_table(
+    frame: pd.DataFrame, *, units: Mapping[str, str | None] | None = None, limit: int = ROW_LIMIT, caption: str = ""
+) -> Markup:
     """Return the frame as HTML: escaped, numbers to the right and in their units, at most `limit` rows."""
     return Table(frame, units or {}, caption, limit).html()
 
@@ -149,7 +161,10 @@ def _aligned_style(numeric: bool) -> str:
 def _aligned(columns: Mapping[str, list[str]], numeric: Collection[str]) -> list[str]:
     widths = {name: max(len(name), *map(len, values)) for name, values in columns.items()}
     rows = [[visible(name) for name in columns], *map(list, zip(*columns.values(), strict=True))]
-    return ["  ".join(_padded(cell, name, widths[name], numeric) for name, cell in zip(columns, row, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(_padded(cell, name, widths[name], numeric) for name, cell in zip(columns, row, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _padded(cell: str, name: str, width: int, numeric: Collection[str]) -> str:

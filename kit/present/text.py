@@ -10,7 +10,13 @@ from typing import Any
 # Characters that reorder or hide their neighbours: bidirectional controls, zero-width characters, line and
 # paragraph separators. ZWJ and ZWNJ stay: scripts and emoji need them.
 _INVISIBLE = [0x00AD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF]
-_INVISIBLE += [*range(0x202A, 0x202F), *range(0x2060, 0x2065), *range(0x2066, 0x2070), *range(0x80, 0xA0), *range(0xFFF9, 0xFFFC)]
+_INVISIBLE += [
+    *range(0x202A, 0x202F),
+    *range(0x2060, 0x2065),
+    *range(0x2066, 0x2070),
+    *range(0x80, 0xA0),
+    *range(0xFFF9, 0xFFFC),
+]
 _SHOWN = {code: f"[U+{code:04X}]" for code in _INVISIBLE}
 # A carriage return at the end of a host name has broken a service: it is shown, as are all its kind.
 # In letters, since few fonts hold the control pictures of Unicode.

@@ -97,7 +97,7 @@ def write_assets(folder: Path) -> Path:
         handle, aside = tempfile.mkstemp(dir=folder)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(plotly_source())
-        os.replace(aside, path)
+        Path(aside).replace(path)
     return path
 
 
@@ -105,9 +105,20 @@ def write_assets(folder: Path) -> Path:
 def environment() -> Environment:
     """Return the templates: everything escaped, hidden characters made visible, nothing undefined."""
     made = Environment(
-        loader=FileSystemLoader(SHELL), autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(SHELL),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    made.filters |= {"utc": utc_text, "seconds": seconds_text, "milliseconds": milliseconds_text, "address": _address, "counted": counted}
+    made.filters |= {
+        "utc": utc_text,
+        "seconds": seconds_text,
+        "milliseconds": milliseconds_text,
+        "address": _address,
+        "counted": counted,
+    }
     made.globals |= {"theme": theme, "style": Markup(style()), "bootstrap": Markup(bootstrap())}
     return made
 

@@ -61,7 +61,10 @@ class Writer:
     def _data(self, data: Mapping[str, Any]) -> str:
         writers: Iterable[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
             (PLOTLY_MIME, self._figure),
-            ("text/html", lambda d: f'<div class="output">{clean_html(_joined(d["text/html"]), self.prefix, self.taken)}</div>'),
+            (
+                "text/html",
+                lambda d: f'<div class="output">{clean_html(_joined(d["text/html"]), self.prefix, self.taken)}</div>',
+            ),
             *((kind, _image(kind)) for kind in _IMAGES),
             ("text/markdown", lambda d: markdown_html(_joined(d["text/markdown"]), self.prefix, self.taken)[0]),
             ("text/plain", lambda d: f'<pre class="output">{_plain(_joined(d["text/plain"]))}</pre>'),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,7 +60,9 @@ def index_page(document: FindingsDocument, *, provenance: ReportProvenance, page
     return render("index.html.jinja", policy=folder_policy(), plotly="", nav=pages, single=False, **values)
 
 
-def index_values(document: FindingsDocument, provenance: ReportProvenance, pages: Sequence[PageLink], *, single: bool) -> dict[str, Any]:
+def index_values(
+    document: FindingsDocument, provenance: ReportProvenance, pages: Sequence[PageLink], *, single: bool
+) -> dict[str, Any]:
     """Return what the template of the first page shows."""
     cards = _cards(document, {page.name for page in pages}, single=single)
     outside = sum(1 for result in document.results if result.status == "skipped" and not result.source)
@@ -70,7 +72,9 @@ def index_values(document: FindingsDocument, provenance: ReportProvenance, pages
         "case": document.case,
         "groups": _groups(cards),
         "counts": {severity: sum(1 for card in cards if card.finding.severity == severity) for severity in SEVERITIES},
-        "unseen": [row for result in document.results if result.source or result.status != "skipped" for row in unseen_rows(result)],
+        "unseen": [
+            row for result in document.results if result.source or result.status != "skipped" for row in unseen_rows(result)
+        ],
         "outside": outside,
         "clean": [result for result in document.results if result.status == "clean" and not result.not_examined],
         "changes": sorted(document.changes, key=_change_order),
@@ -111,9 +115,11 @@ def _change_order(change: ChangeEntry) -> tuple[datetime, str, str]:
     return change.at, change.kind, change.summary
 
 
-def _notebooks(document: FindingsDocument, pages: Sequence[PageLink]) -> list[Mapping[str, Any]]:
+def _notebooks(document: FindingsDocument, pages: Sequence[PageLink]) -> list[dict[str, Any]]:
     seconds = {entry.name: entry.seconds for entry in document.notebooks}
-    paged = [{"name": p.name, "title": p.title, "status": p.status, "seconds": seconds.get(p.name), "has_page": True} for p in pages]
+    paged: list[dict[str, Any]] = [
+        {"name": p.name, "title": p.title, "status": p.status, "seconds": seconds.get(p.name), "has_page": True} for p in pages
+    ]
     named = {page.name for page in pages}
     lost = [e for e in document.notebooks if e.name not in named]
     return paged + [{"name": e.name, "title": e.name, "status": e.status, "seconds": e.seconds, "has_page": False} for e in lost]

@@ -93,7 +93,7 @@ def _banner(cells: Sequence[dict[str, Any]], status: NotebookStatus, stop: int |
         return ""
     if status == "not run":
         return "This page is empty of results: the notebook was not run."
-    words = {"error": "stopped with an error", "timeout": "ran out of time", "dead kernel": "lost its kernel, which died"}[status]
+    words = {"error": "stopped with an error", "timeout": "ran out of time", "dead kernel": "lost its kernel"}[status]
     return f"This page is incomplete: the notebook {words}{_place(cells, stop)}."
 
 

@@ -24,10 +24,10 @@ from pygments.lexers import PythonLexer
 
 from kit.present.text import visible
 
-_TAGS = frozenset(
-    "a abbr b bdi blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i img ins"
-    " kbd li mark meter ol p pre progress q s samp small span strong sub summary sup table tbody td tfoot th thead time tr tt u ul"
-    " var".split()
+_TAG_NAMES = (
+    "a abbr b bdi blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6"
+    " hr i img ins kbd li mark meter ol p pre progress q s samp small span strong sub summary sup table tbody td tfoot th"
+    " thead time tr tt u ul var"
 )
 _EVERYWHERE = frozenset({"title", "style", "dir", "lang", "align", "aria-label"})
 _BY_TAG = {
@@ -43,12 +43,12 @@ _BY_TAG = {
     "div": {"tabindex"},
 }
 # No position, no background images, no z-index: nothing may lay itself over the page's own words.
-_STYLES = (
+_STYLE_NAMES = (
     "background-color border border-bottom border-collapse border-color border-left border-radius border-right border-spacing"
     " border-style border-top border-width color cursor font-family font-size font-style font-weight height line-height margin"
     " margin-bottom margin-left margin-right margin-top max-width min-width overflow-wrap overflow-x padding padding-bottom"
     " padding-left padding-right padding-top text-align text-decoration vertical-align white-space width word-break"
-).split()
+)
 _CLASS = re.compile(r"(?:kit-[a-z-]+|dataframe)(?: (?:kit-[a-z-]+|dataframe))*")
 _ID = re.compile(r"evidence-[A-Za-z0-9_.-]+")
 _LINK = re.compile(r"(?:https?://|mailto:|#)[^\s\x00-\x20]*|[A-Za-z0-9_./#-]+")
@@ -70,11 +70,11 @@ def clean_html(html: str, prefix: str = "", taken: set[str] | None = None) -> st
     """Return HTML with nothing active in it; ids of evidence get the prefix, and each stands once."""
     filters = [partial(_Identified, prefix=prefix, taken=set() if taken is None else taken)]
     cleaner = Cleaner(
-        tags=_TAGS,
+        tags=frozenset(_TAG_NAMES.split()),
         attributes=_is_allowed,
         protocols=frozenset({"http", "https", "mailto", "data"}),
         strip=True,
-        css_sanitizer=CSSSanitizer(allowed_css_properties=_STYLES),
+        css_sanitizer=CSSSanitizer(allowed_css_properties=_STYLE_NAMES.split()),
         filters=filters,
     )
     return visible(cleaner.clean(_DROPPED.sub("", html)))
@@ -135,7 +135,12 @@ def _relink(tokens: Sequence[Token]) -> None:
 
 
 def _is_allowed(tag: str, name: str, value: str) -> bool:
-    patterns = {"class": _CLASS, "id": _ID, "href": _LINK if tag == "a" else None, "src": _IMAGE if tag == "img" else None}
+    patterns = {
+        "class": _CLASS,
+        "id": _ID,
+        "href": _LINK if tag == "a" else None,
+        "src": _IMAGE if tag == "img" else None,
+    }
     if name in patterns:
         pattern = patterns[name]
         return bool(pattern and pattern.fullmatch(value))

@@ -34,6 +34,7 @@ LAYER = "change"
 NEEDS = ("migrations",)
 SEVERITIES = ("critical", "warning")
 EXPLAINS = ("42P01", "42703", "42704")
+EXPLAINS_ABSENCE = True
 SOURCE = "postgres"
 THRESHOLDS = (
     Threshold(

@@ -7,8 +7,9 @@ so that people look for the secret and rotate it in vain.
 
 What to do: if the role is still to be used, give its password a longer life; if not, drop it or take LOGIN from it.
 
-Known limits: the date matters for authentication by password only; a role that logs in by certificate, peer, LDAP or a
-cloud's IAM is not touched by it. Roles that were retired in this way on purpose look the same.
+Known limits: a warning, since a role may have been retired in this way on purpose; critical where the symptom names the
+role. The date matters for authentication by password only: a role that logs in by certificate, peer, LDAP or a cloud's
+IAM is not touched by it.
 
 References: PostgreSQL manual, CREATE ROLE (VALID UNTIL).
 """
@@ -20,11 +21,12 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, Severity, Subject, quoted
+from kit.analyze.service_roles import symptom_names
 from kit.evidence.model import Frames
 
 LAYER: Layer = "authentication"
 NEEDS = ("roles",)
-SEVERITIES: tuple[Severity, ...] = ("warning",)
+SEVERITIES: tuple[Severity, ...] = ("critical", "warning")
 EXPLAINS = ("28P01",)
 
 
@@ -38,7 +40,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterator[Judgement
     for position, row in logins[ancient | (logins["valid_until"] < now)].iterrows():
         since = "long ago" if pd.isna(row["valid_until"]) else f"at {row['valid_until']:%Y-%m-%d %H:%M} UTC"
         yield Finding(
-            severity="warning",
+            severity="critical" if symptom_names(frames, [row["role_name"]]) else "warning",
             subject=Subject(kind="role", name=row["role_name"]),
             message=f'the password of role "{row["role_name"]}" expired {since}',
             remedy=f"alter role {quoted(row['role_name'])} valid until 'infinity'",

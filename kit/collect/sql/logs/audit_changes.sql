@@ -27,18 +27,19 @@ with entries as (
     protopayload_auditlog.status.message as status_message,
     protopayload_auditlog.servicedata_v1_iam.policyDelta.bindingDeltas as deltas,
     operation.producer as operation_producer,
-    coalesce(operation.id, insertId) as operation_id
+    coalesce(operation.id, insertId) as operation_id,
+    -- an insertId is unique only together with its time
+    if(operation.id is null, timestamp, null) as single_at
   from cloudaudit_googleapis_com_activity
   where timestamp >= @since and timestamp < @until
-  -- a sink delivers an entry at least once
-  qualify row_number() over (partition by insertId, timestamp order by receiveTimestamp) = 1
 ),
 requests as (
-  -- a long-running operation logs its start and its end; only the end knows how it went
+  -- A sink delivers an entry at least once; a long-running operation logs its start and its end, and only the
+  -- end knows how it went.
   select
     * except (status_code, status_message),
-    max(nullif(status_code, 0)) over (partition by operation_producer, operation_id, method) as status_code,
-    max(nullif(status_message, '')) over (partition by operation_producer, operation_id, method) as status_message,
+    max(nullif(status_code, 0)) over (partition by operation_producer, operation_id, single_at, method) as status_code,
+    max(nullif(status_message, '')) over (partition by operation_producer, operation_id, single_at, method) as status_message,
     regexp_extract(method, r'[^./]+$') as verb,
     regexp_extract(resource, r'[^/]+$') as resource_name,
     coalesce(
@@ -47,7 +48,7 @@ requests as (
     ) as image
   from entries
   where true
-  qualify row_number() over (partition by operation_producer, operation_id, method order by requested_at, entry_id) = 1
+  qualify row_number() over (partition by operation_producer, operation_id, single_at, method order by requested_at, entry_id) = 1
 )
 select
   requests.requested_at as `at`,

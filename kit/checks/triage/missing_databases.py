@@ -1,0 +1,48 @@
+"""Databases that are not on the server.
+
+What it shows: the server answered, and has no database of the name asked for, or one that takes no sessions.
+
+Why it matters: the connection string points to another server or another name than people believe: what they see in
+their own client is not what the application sees.
+
+What to do: list the databases of that server (`psql -l`), and compare host and name with those of the service that
+works. Create the database only if this is the right server.
+
+Known limits: a database of that name on the wrong server is not noticed here; the identity in the report says which
+server answered.
+
+References: https://www.postgresql.org/docs/current/errcodes-appendix.html (3D000) and
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-DBNAME
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kit.analyze.findings import Judgement
+from kit.checks.triage._attempts import Diagnosis, judge_attempts
+from kit.evidence.model import Frames
+
+LAYER = "database identity"
+NEEDS = ("connection",)
+SEVERITIES = ("critical",)
+EXPLAINS = ("3D000",)
+
+DIAGNOSES = (
+    Diagnosis(
+        r"not currently accepting connections",
+        "The database exists but takes no sessions.",
+        "Find out who closed it (a restore, a rename, a template); its owner opens it by `alter database … allow_connections true`.",
+    ),
+    Diagnosis(
+        r"",
+        "The server has no database of this name.",
+        "Check the name (it is case-sensitive; without one libpq takes the user's name) and the host: `psql -l` there lists what it has. "
+        "If it is the right server, create the database and run its migrations.",
+    ),
+)
+
+
+def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
+    """Yield a finding for an attempt that found no such database."""
+    yield from judge_attempts(frames, "database", "database", "database_name", DIAGNOSES)
