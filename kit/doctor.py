@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kit.case import folders
@@ -34,8 +35,8 @@ def print_examination(items: list[dict[str, Any]]) -> None:
     printed = Table("", "what", "found", "what to do", header_style="bold")
     for item in items:
         sign = "✓" if item["ok"] else "✗" if item["needed"] else "–"
-        printed.add_row(sign, item["name"], item["detail"], "" if item["ok"] else item["remedy"])
-    Console().print(printed)
+        printed.add_row(sign, item["name"], escape(item["detail"]), "" if item["ok"] else escape(item["remedy"]))
+    Console(emoji=False).print(printed)
 
 
 def _item(name: str, ok: bool, detail: str, remedy: str, *, needed: bool = True) -> dict[str, Any]:
@@ -75,7 +76,8 @@ def _reports() -> dict[str, Any]:
 def _config() -> dict[str, Any]:
     path = config_path()
     there = path is not None and Path(path).is_file()
-    return _item("kit.toml", there, str(path or "none here or above"), "Write one to name your targets (see README).", needed=False)
+    detail = str(path or "none here or above")
+    return _item("kit.toml", there, detail, "Write one to name your targets (see README).", needed=False)
 
 
 def _psql() -> dict[str, Any]:

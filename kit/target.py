@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from kit.errors import TargetError
 
@@ -29,6 +29,10 @@ CONFIG_NAME = "kit.toml"
 _KEYS = {"service", "dsn", "dsn_env", "vantage", "cloud", "out_of_scope", "sources"}
 _SOURCE_KEYS = {"service", "dsn", "dsn_env", "vantage"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.:-]*)://", re.IGNORECASE)
+# libpq's keywords and values: a value in quotes is one value, whatever stands in it.
+_KEYWORD = re.compile(r"\s*(\w+)\s*=\s*('(?:\\.|[^'\\])*'|(?!')(?:\\.|[^\s\\])*)(?:\s+|\Z)")
+_PERCENT_ENCODE = "In a URL, percent-encode @ / # ? : and % in user and password."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def config_path(start: Path | None = None) -> Path | None:
 def _resolve(text: str) -> Target:
     if not text:
         raise TargetError("No target is named.", "Use --target with a name from kit.toml, a URL, or a bundle's folder.")
-    if re.match(r"[a-z][a-z0-9+]*://", text):
+    if _SCHEME.match(text):
         return _direct(text)
     if Path(text).is_dir():
         return Target(Path(text).resolve().name, bundle=Path(text))
@@ -88,44 +92,86 @@ def _direct(text: str) -> Target:
 
 def _libpq(text: str) -> str:
     """Return a URL without SQLAlchemy's driver suffix, which libpq does not know."""
-    scheme, mark, rest = text.partition("://")
-    if not mark:
+    found = _SCHEME.match(text)
+    if not found:
         return text
+    scheme, rest = found[1].lower(), text[found.end() :]
     if scheme.split("+")[0] not in ("postgres", "postgresql"):
         raise TargetError(f"{scheme}:// is not PostgreSQL.", "Give a postgresql:// URL, service=NAME, or a bundle's folder.")
+    _refuse_unencoded(rest)
     return f"postgresql://{rest}"
+
+
+def _refuse_unencoded(rest: str) -> None:
+    """Raise TargetError where a password would be cut at its own @ or /: libpq would take the rest for host or database."""
+    address = _address(rest)
+    if address.count("@") > 1 or "@" in address.partition("/")[2]:
+        raise TargetError("The URL cannot be read: it holds an @ where none may be.", _PERCENT_ENCODE)
+
+
+def _address(rest: str) -> str:
+    """Return user, password, host and database of a URL: libpq looks for the query only after the first @."""
+    credentials, mark, behind = rest.partition("@")
+    if not mark or "/" in credentials:
+        return rest.partition("?")[0]
+    return f"{credentials}@{behind.partition('?')[0]}"
 
 
 def _shown(conninfo: str) -> str:
     """Return a name for a target given directly: user, host and database, never the password."""
-    if "://" in conninfo:
+    if "://" in conninfo and _SCHEME.match(conninfo):
         return _shown_url(conninfo)
-    shown = dict(re.findall(r"\b(service|user|host|dbname)\s*=\s*([^\s']+|'[^']*')", conninfo))
-    return " ".join(f"{key}={value}" for key, value in shown.items()) or "database"
+    known = ("service", "user", "host", "dbname")
+    shown = (f"{key}={value}" for key, value in _keywords(conninfo) if key in known and "://" not in value)
+    return " ".join(shown) or "database"
+
+
+def _keywords(conninfo: str) -> list[tuple[str, str]]:
+    """Return the keywords and values, or nothing if it is not made of such: any part might be one of a password."""
+    found, end = [], 0
+    while end < len(conninfo):
+        match = _KEYWORD.match(conninfo, end)
+        if match is None:
+            return []
+        found.append((match[1], match[2].strip("'")))
+        end = match.end()
+    return found
 
 
 def _shown_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or (parse_qs(parts.query).get("host") or [""])[0]
-        user = f"{parts.username}@" if parts.username else ""
-        return f"{user}{host}{parts.path}" or "database"
-    except ValueError:
-        return "database"
+    rest = url.partition("://")[2]
+    address = _address(rest)
+    credentials, mark, place = address.rpartition("@")
+    host, _, path = place.partition("/")
+    query = parse_qs(rest[len(address) + 1 :])
+    shown_host = unquote(host) or (query.get("host") or [""])[0]
+    user = f"{unquote(credentials.partition(':')[0])}@" if mark else ""
+    return f"{user}{shown_host}{'/' if path else ''}{unquote(path)}" or "database"
 
 
 def _configured(name: str) -> Target:
-    path = config_path()
+    path, said = config_path(), _said(name)
     if path is None:
         raise TargetError(
-            f"There is no kit.toml here or above, and {name!r} is no folder, URL or connection string.",
+            f"There is no kit.toml here or above, and {said} is no folder, URL or connection string.",
             "Write one (see README), or give --target a postgresql:// URL or a bundle's folder.",
         )
-    targets = _read(path).get("targets", {})
+    targets = _table(_read(path).get("targets", {}), f"targets in {path}")
     if name not in targets:
         known = ", ".join(sorted(targets)) or "none"
-        raise TargetError(f"{path} names no target {name!r}.", f"It names: {known}.")
-    return _target(name, targets[name], path)
+        raise TargetError(f"{path} names no target {said}.", f"It names: {known}.")
+    return _target(name, _table(targets[name], f"targets.{name} in {path}"), path)
+
+
+def _said(name: str) -> str:
+    # A connection string with a slip of the pen comes here too, and may hold a password.
+    return "what was given (it is not repeated: it may hold a password)" if re.search(r"[@:\s]", name) else repr(name)
+
+
+def _table(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TargetError(f"{where} is not a table.", "Write it as [targets.NAME] with one key on a line.")
+    return value
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -139,10 +185,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _target(name: str, entry: Mapping[str, Any], path: Path) -> Target:
     _refuse(entry, _KEYS, f"[targets.{name}] in {path}")
+    _refuse_types(entry, f"[targets.{name}] in {path}")
     own = {key: entry[key] for key in _SOURCE_KEYS if key in entry}
     has_database = any(key in own for key in ("service", "dsn", "dsn_env"))
     sources = [_source("database", own, path)] if has_database else []
-    sources += [_source(key, value, path) for key, value in entry.get("sources", {}).items()]
+    named = _table(entry.get("sources", {}), f"targets.{name}.sources in {path}")
+    sources += [_source(key, _table(value, f"source {key!r} in {path}"), path) for key, value in named.items()]
     cloud = path.parent / entry["cloud"] if "cloud" in entry else None
     if not sources and cloud is None:
         raise TargetError(f"[targets.{name}] in {path} names no source.", "Give it service, dsn_env, dsn or cloud.")
@@ -151,6 +199,7 @@ def _target(name: str, entry: Mapping[str, Any], path: Path) -> Target:
 
 def _source(name: str, entry: Mapping[str, Any], path: Path) -> DatabaseSource:
     _refuse(entry, _SOURCE_KEYS, f"source {name!r} in {path}")
+    _refuse_types(entry, f"source {name!r} in {path}")
     if not _NAME.match(name) or name == "cloud":
         raise TargetError(f"{name!r} in {path} cannot name a source.", "Use small letters, digits, '.', '_' and '-'.")
     return DatabaseSource(name, _libpq(_conninfo(name, entry, path)), entry.get("vantage", "here"))
@@ -165,7 +214,7 @@ def _conninfo(name: str, entry: Mapping[str, Any], path: Path) -> str:
             raise TargetError(f"{path} reads {name!r} from ${entry['dsn_env']}, which is not set.", "Export it first.")
         return value
     dsn = str(entry.get("dsn", ""))
-    if re.search(r"://[^/@]*:[^/@]+@|password\s*=", dsn):
+    if re.search(r"://[^@]*:[^@]+@|password\s*=", dsn):
         raise TargetError(f"The dsn of {name!r} in {path} holds a password.", "Use dsn_env, a service, or ~/.pgpass.")
     return dsn
 
@@ -174,3 +223,12 @@ def _refuse(entry: Mapping[str, Any], known: set[str], where: str) -> None:
     unknown = sorted(set(entry) - known)
     if unknown:
         raise TargetError(f"{where} has the unknown key {unknown[0]!r}.", f"Known: {', '.join(sorted(known))}.")
+
+
+def _refuse_types(entry: Mapping[str, Any], where: str) -> None:
+    for key in entry.keys() - {"sources", "out_of_scope"}:
+        if not isinstance(entry[key], str):
+            raise TargetError(f"{key} of {where} is not a text in quotes.", "Mend the file.")
+    layers = entry.get("out_of_scope", [])
+    if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
+        raise TargetError(f"out_of_scope of {where} is not a list of layers.", 'Write it as ["service"].')

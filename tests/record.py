@@ -21,9 +21,12 @@ from kit.case import folders
 from kit.case.collecting import collected
 from kit.case.judging import Question, judged
 from kit.case.listing import markdown_table
+from kit.case.opened import open_case
 from kit.evidence import bundle
 from kit.report.demo import order_of
 from kit.report.gate import refuse_secrets
+from kit.report.index import index_page
+from kit.report.publish import provenance_of
 from kit.sandbox import server as sandbox
 from kit.sandbox import shop
 
@@ -41,6 +44,7 @@ def main() -> None:
     rejudge(folders.RECORDED_FOLDER)
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         execute(path)
+    write_example(ROOT / "reports" / "example")
     write_generated()
 
 
@@ -87,6 +91,15 @@ def execute(path: Path) -> None:
     notebook.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook.metadata["language_info"] = {"name": "python"}
     nbformat.write(notebook, path)
+
+
+def write_example(folder: Path) -> None:
+    """Write the recorded case's first page and findings, without links to pages that are not there."""
+    place = folders.captures(folders.RECORDED_FOLDER)[-1]
+    case = open_case(folders.RECORDED)
+    page = index_page(case.document, provenance=provenance_of(bundle.load(place), revision=None), pages=())
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    shutil.copy(place / folders.FINDINGS, folder / folders.FINDINGS)
 
 
 def write_generated() -> None:

@@ -306,7 +306,7 @@ def _results(said: Any) -> list[dict[str, Any]]:
                     "critical",
                     "privileges",
                     {"kind": "schema", "name": said("auth")},
-                    "Role interspace_dev has no USAGE on schema auth; 2 tables in it answer “does not exist” to an unqualified name.",
+                    "Role interspace_dev has no USAGE on schema auth; 2 tables in it answer “does not exist” to a bare name.",
                     "-- as the owner of the schema, migrator\ngrant usage on schema auth to interspace_dev;",
                     ("schema_grants", [0, 3]),
                     2.0,

@@ -418,17 +418,17 @@ def test_ten_thousand_tables_and_two_hundred_roles(stage: Stage) -> None:
     assert closed == 199 * 10_000
     for check in (schemas_without_usage, unreadable_tables):
         assert any(isinstance(judgement, Examined) for judgement in check.judge(frames, {}))
-    assert time.process_time() - started < 20
+    assert time.process_time() - started < 10
 
 
 def grown(source: Source, tables: int, roles: int) -> Frames:
     """The same evidence with the table, its grants and the role many times over."""
-    numbers = pd.Series(range(tables)).astype("string")
     big = {name: source.evidence[name].frame for name in ("relations", "relation_grants", "roles")}
     for name in ("relations", "relation_grants"):
         rows = big[name][big[name]["relation_name"] == "t"]
-        many = [rows.assign(relation_oid=number, relation_name=f"t{number}") for number in numbers]
-        big[name] = pd.concat(many, ignore_index=True)
+        numbers = [str(number) for number in range(tables)] * len(rows)
+        many = rows.loc[rows.index.repeat(tables)].reset_index(drop=True)
+        big[name] = many.assign(relation_oid=numbers, relation_name=[f"t{number}" for number in numbers])
     role = big["roles"][big["roles"]["role_name"] == "big_0"]
     others = [role.assign(role_name=f"big_{number}") for number in range(1, roles)]
     big["roles"] = pd.concat([big["roles"], *others], ignore_index=True)

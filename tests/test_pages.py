@@ -49,6 +49,15 @@ def chromium() -> str:
     return found
 
 
+_DRAW_ALL = """async () => {
+  for (const plot of document.querySelectorAll('figure.plot')) {
+    plot.scrollIntoView();
+    const isMissing = () => plot.checkVisibility() && !plot.querySelector('.main-svg .hoverlayer');
+    while (isMissing()) await new Promise(next => setTimeout(next, 10));
+  }
+}"""
+
+
 @dataclass
 class Seen:
     """A page that was opened, and all that went wrong on it."""
@@ -59,11 +68,8 @@ class Seen:
     requests: list[str] = field(default_factory=list)
 
     def draw_all(self) -> None:
-        """Make the window so tall that every chart is seen, and wait for it."""
-        width = self.page.viewport_size["width"] if self.page.viewport_size else 1280
-        self.page.set_viewport_size({"width": width, "height": 16000})
-        drawn = "plot => !plot.checkVisibility() || plot.querySelector('.main-svg .hoverlayer')"
-        self.page.wait_for_function(f"() => [...document.querySelectorAll('figure.plot')].every({drawn})")
+        """Scroll to every chart, as a reader would, and wait until it is there."""
+        self.page.evaluate(_DRAW_ALL)
 
     def marks(self) -> list[int]:
         """Return how many marks each chart shows."""
@@ -250,7 +256,8 @@ def test_hostile_text_is_shown_and_does_nothing(context: BrowserContext, hostile
 
 
 _ACTIVE_ATTRIBUTES = """[...document.querySelectorAll('body *')].flatMap(e => [...e.attributes]
-  .filter(a => a.name.startsWith('on') || /^\\s*(javascript|data:text|vbscript)/i.test(a.value) && ['href', 'src', 'action'].includes(a.name))
+  .filter(a => a.name.startsWith('on')
+    || /^\\s*(javascript|data:text|vbscript)/i.test(a.value) && ['href', 'src', 'action'].includes(a.name))
   .map(a => e.tagName + ' ' + a.name + '=' + a.value))"""
 
 
@@ -262,9 +269,7 @@ def test_no_page_lets_a_script_in(context: BrowserContext, plain: Path, tmp_path
     text = (plain / f"{name}.html").read_text(encoding="utf-8")
     (tmp_path / "page.html").write_text(text.replace("</main>", smuggled), encoding="utf-8")
     seen = look(context, tmp_path / "page.html")
-    seen.page.evaluate(
-        "location.hash = 'x'; document.body.insertAdjacentHTML('beforeend', '<p onclick=\"window.broken = 1\" id=p>x</p>'); p.click()"
-    )
+    seen.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p onclick=\"window.broken = 1\" id=p>x</p>'); p.click()")
     seen.page.wait_for_timeout(100)
     assert seen.page.evaluate("window.broken") is None
     assert seen.page.evaluate("window.violations.length") >= 4
@@ -285,6 +290,12 @@ def test_print_shows_what_is_folded(context: BrowserContext, plain: Path) -> Non
     seen = look(context, plain / "report.html")
     seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert seen.page.locator("details:not([open])").count() == 0
+    seen.page.emulate_media(media="print")
+    seen.draw_all()
+    assert all(seen.marks())
+    assert seen.page.locator("#bloat table").first.is_visible()
+    assert not seen.page.locator("#bloat details.code").first.is_visible()
+    seen.page.emulate_media(media="screen")
     seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert not seen.page.locator("#bloat .cells").is_visible()
 
@@ -305,7 +316,8 @@ _CONTRAST = """() => {
     if (c.startsWith('rgb') && parse(c)[3] === 1) return parse(c); } return [255, 255, 255]; };
   const poor = new Set();
   for (const e of document.querySelectorAll('body *')) {
-    if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility() || e.matches('script, .skip')) continue;
+    const worded = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+    if (!worded || !e.checkVisibility() || e.matches('script, .skip')) continue;
     const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
     if ((a + .05) / (b + .05) < 4.5) poor.add(e.className + ' ' + e.textContent.slice(0, 30));
   }

@@ -93,7 +93,8 @@ def test_slow_statement(staged: Stage) -> None:
     )
     text, calls, total, mean = statements[0]
     assert (text, calls) == (EXPECTED_FAULTS.slow_statement, 64)
-    assert mean >= 10
+    # More than 10 ms on a slow machine; the fastest still take these.
+    assert mean >= 5
     assert total > 0.8 * sum(row[2] for row in statements)
     plan = staged.value(f"explain (format json) {text.replace('$1', repr('x'))}", EXPECTED_FAULTS.role)
     assert plan[0]["Plan"]["Node Type"] == "Seq Scan"

@@ -51,7 +51,9 @@ def blocked_sessions(frames: Frames) -> pd.DataFrame:
     found = roots(graph)
     behind = Counter(root for root, _ in found.values())
     now = frames.at("blocking")
-    return build_frame(COLUMNS, [_row(wait, sessions, graph, found, behind, now) for wait in waits])
+    tables = _row_locked_tables(frames) if waits else {}
+    named = [_with_table(wait, tables) for wait in waits]
+    return build_frame(COLUMNS, [_row(wait, sessions, graph, found, behind, now) for wait in named])
 
 
 def roots(graph: Mapping[int, list[int]]) -> dict[int, tuple[int, int]]:
@@ -77,6 +79,36 @@ def roots(graph: Mapping[int, list[int]]) -> dict[int, tuple[int, int]]:
         found |= reached
         level = reached
     return found
+
+
+Tables = set[tuple[str, str]]
+
+
+def _row_locked_tables(frames: Frames) -> dict[int, Tables]:
+    """Return the tables in which each session writes or locks rows, as far as `locks` and `relations` tell."""
+    if "locks" not in frames or "relations" not in frames:
+        return {}
+    # The locks on indexes have the same modes; what is no relation with rows is left out.
+    known = set(zip(frames["relations"]["schema_name"], frames["relations"]["relation_name"], strict=True))
+    locks = frames["locks"]
+    locks = locks[locks["mode"].isin(["RowExclusiveLock", "RowShareLock"]) & locks["is_granted"] & locks["pid"].notna()]
+    found: dict[int, Tables] = {}
+    for pid, schema, name in zip(locks["pid"], locks["schema_name"], locks["relation_name"], strict=True):
+        if (schema, name) in known:
+            found.setdefault(int(pid), set()).add((schema, name))
+    return found
+
+
+def _with_table(wait: Mapping[str, Any], tables: Mapping[int, Tables]) -> Mapping[str, Any]:
+    """Name the table of a wait for a row: the server says only whose transaction must end, not in which table."""
+    if wait["relation_name"] is not None or wait["lock_type"] != "transactionid":
+        return wait
+    blockers = [tables.get(int(pid), set()) for pid in wait["blocking_pids"] or []]
+    common = tables.get(wait["blocked_pid"], set()).intersection(set[tuple[str, str]]().union(*blockers))
+    if len(common) != 1:
+        return wait
+    schema, name = common.pop()
+    return {**wait, "schema_name": schema, "relation_name": name}
 
 
 def _row(

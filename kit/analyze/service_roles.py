@@ -8,7 +8,8 @@ everybody has (PUBLIC) is none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,35 @@ from kit.evidence.model import Frames
 # Monitoring logs in everywhere and is meant to read no table.
 _MONITORS = frozenset({"pg_monitor", "pg_read_all_stats", "pg_read_all_settings", "pg_stat_scan_tables"})
 _NAMING_FRAMES = ("schema_grants", "relation_grants", "default_privileges")
+
+
+@dataclass(frozen=True, slots=True)
+class Intention:
+    """What one role was meant to have in the database.
+
+    `held` counts by schema the relations on which it holds privileges that PUBLIC does not give; `defaults` are, by
+    schema (None: all), the privileges on tables that default privileges give it, as bits; `is_at_home` says
+    whether an access list of this database names the role or one of its roles.
+    """
+
+    path: SearchPath
+    held: Mapping[str, int]
+    defaults: Mapping[str | None, int]
+    is_at_home: bool
+
+    def schemas(self) -> frozenset[str]:
+        """Return the schemas that anything speaks of."""
+        return frozenset((*self.path.entries, *self.held, *(name for name in self.defaults if name)))
+
+    def uses(self, schema: str) -> bool:
+        """Return whether the role is meant to use the schema at all."""
+        is_shared = self.path.is_shared and schema in self.path.entries and self.is_at_home
+        return schema in self.path.own or schema in self.held or is_shared
+
+    def default_bits(self, schema: str) -> int:
+        """Return what default privileges give on tables of the schema; those for all schemas only where it is used."""
+        everywhere = self.defaults.get(None, 0) if self.uses(schema) else 0
+        return self.defaults.get(schema, 0) | everywhere
 
 
 class ServiceRoles:
@@ -36,6 +66,7 @@ class ServiceRoles:
         # A schema may vanish between the two queries, and the server's answer for it would be an error.
         known = set(frames["schemas"]["schema_name"])
         self._relations = {str(name): rows for name, rows in usable.groupby("schema_name") if name in known}
+        self._default_grants = list(_default_grants(frames))
 
     def __iter__(self) -> Iterator[str]:
         """Yield every role that may log in to this database and is bound by its privileges."""
@@ -52,17 +83,28 @@ class ServiceRoles:
         """Return the schemas on the path that exist, hold relations and are not the server's own."""
         return [name for name in dict.fromkeys(path.entries) if name in self._relations]
 
-    def held(self, role: str) -> dict[str, int]:
-        """Return by schema on how many relations the role holds privileges that PUBLIC does not give."""
+    def intention(self, role: str) -> Intention:
+        """Return what the role was meant to have."""
+        roles = self._access.memberships(role)
+        return Intention(
+            path=self._access.search_path(role),
+            held=self._held(role),
+            defaults=self._defaults(roles),
+            is_at_home=bool(roles & self._named) and not roles & _MONITORS,
+        )
+
+    def _held(self, role: str) -> dict[str, int]:
         bits = self._access.relation_privileges(role, public=False) | self._access.column_privileges(role, public=False)
         flags = np.not_equal(bits & mask((*DATA_PRIVILEGES, "TRUNCATE", "USAGE")), 0)
         counts = pd.Series(self._schema_names[flags]).value_counts()
         return {str(name): int(count) for name, count in counts.items() if name in self._relations}
 
-    def is_at_home(self, role: str) -> bool:
-        """Return whether an access list of this database names the role or one of its roles."""
-        roles = self._access.memberships(role)
-        return bool(roles & self._named) and not roles & _MONITORS
+    def _defaults(self, roles: frozenset[str]) -> dict[str | None, int]:
+        found: dict[str | None, int] = {}
+        for grantee, schema, bits in self._default_grants:
+            if grantee in roles:
+                found[schema] = found.get(schema, 0) | bits
+        return found
 
 
 def in_user_schema(schema_names: pd.Series) -> pd.Series:
@@ -91,3 +133,12 @@ def _named_roles(frames: Frames, database: str) -> frozenset[str]:
     for name in _NAMING_FRAMES:
         found |= set(frames[name]["grantee_name"].dropna()) if name in frames else set()
     return frozenset(found)
+
+
+def _default_grants(frames: Frames) -> Iterator[tuple[str, str | None, int]]:
+    """Yield grantee, schema and privileges of the default privileges on tables, but for a creator's own."""
+    for row in frames["default_privileges"].itertuples():
+        is_named = not pd.isna(row.grantee_name) and row.grantee_name != row.creator_name
+        bits = mask(row.privileges) & mask(DATA_PRIVILEGES)
+        if row.object_kind == "table" and is_named and bits:
+            yield row.grantee_name, None if pd.isna(row.schema_name) else row.schema_name, bits

@@ -47,11 +47,12 @@ def print_table(frame: pd.DataFrame, limit: int) -> None:
     """
     seen = frame if limit <= 0 else frame.head(limit)
     rows = [[escape(_printable(_plain(value))) for value in row] for row in seen.itertuples(index=False)]
-    console = Console()
+    console = Console(emoji=False)
     wide = _table(frame, rows)
     fits = console.measure(wide).maximum <= console.width
     if fits or not console.is_terminal:
-        Console(width=max(console.width, console.measure(wide, options=console.options.update(width=10_000)).maximum)).print(wide)
+        widest = console.measure(wide, options=console.options.update(width=10_000)).maximum
+        Console(emoji=False, width=max(console.width, widest)).print(wide)
     else:
         _print_records(console, [str(column) for column in frame.columns], rows)
     if len(seen) < len(frame):

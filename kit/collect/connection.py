@@ -216,16 +216,31 @@ def parameters(conninfo: str) -> dict[str, Any]:
 
 
 def known_secrets(conninfo: str) -> set[str]:
-    """Return the passwords this connection may use, as far as the client knows them."""
-    found = {parameters(conninfo).get("password"), os.environ.get("PGPASSWORD")}
-    return {str(secret) for secret in found if secret}
+    """Return the passwords this connection may use: its own, the environment's, and those libpq has found by itself."""
+    given = parameters(conninfo)
+    found = {given.get("password"), given.get("sslpassword"), os.environ.get("PGPASSWORD")}
+    return {str(secret) for secret in found if secret} | _used_passwords
+
+
+# libpq reads ~/.pgpass and service files by itself; only a connection, also one that was refused, tells what it found.
+_used_passwords: set[str] = set()
+
+
+def _remember_password(connection: Any) -> None:
+    if connection is not None and connection.password:
+        _used_passwords.add(connection.password.decode("utf-8", "replace"))
 
 
 def _connect(conninfo: str) -> psycopg.Connection[Any]:
     given = parameters(conninfo)
     defaults = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_NETWORK}
     options: dict[str, Any] = {key: value for key, value in defaults.items() if key not in given}
-    connection = psycopg.connect(conninfo, prepare_threshold=None, cursor_factory=ExtendedCursor, **options)
+    try:
+        connection = psycopg.connect(conninfo, prepare_threshold=None, cursor_factory=ExtendedCursor, **options)
+    except psycopg.OperationalError as error:
+        _remember_password(error.pgconn)
+        raise
+    _remember_password(connection.pgconn)
     connection.read_only = True
     for name in ("text", "varchar", "name", "bpchar"):
         connection.adapters.register_loader(name, _LenientText)

@@ -16,14 +16,15 @@ _DATA_VERBS = {"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES"
 _UNREADABLE = "<statement not readable>"
 
 # Options whose values say how a server behaves and never hold a secret; every other value is masked.
-_OPEN_OPTIONS = frozenset(
-    """search_path role session_authorization timezone log_timezone datestyle intervalstyle client_encoding server_encoding
+_OPEN_OPTION_NAMES = """
+    search_path role session_authorization timezone log_timezone datestyle intervalstyle client_encoding server_encoding
     lc_messages application_name default_transaction_read_only transaction_read_only default_transaction_isolation
     statement_timeout lock_timeout idle_in_transaction_session_timeout idle_session_timeout transaction_timeout
     row_security jit work_mem maintenance_work_mem temp_buffers plan_cache_mode random_page_cost seq_page_cost
     effective_cache_size session_replication_role log_statement log_min_duration_statement host port dbname
-    fetch_size use_remote_estimate""".split()
-)
+    fetch_size use_remote_estimate
+"""
+_OPEN_OPTIONS = frozenset(_OPEN_OPTION_NAMES.split())
 # Settings that may hold a command line, a connection string or a value of the application's own.
 _CLOSED_CATEGORIES = ("Customized Options",)
 _CLOSED_SETTINGS = re.compile(
@@ -44,7 +45,7 @@ def normalise_statement(text: str) -> str:
     try:
         tokens = [token for token in parser.scan(text) if token.name not in _COMMENTS]
         verbs = [_word(text, token) for token in tokens[:2]]
-        if not tokens or verbs[0] not in _DATA_VERBS:
+        if not tokens or verbs[0] not in _DATA_VERBS or _is_doubtful(text, tokens):
             return _verb(tokens, verbs)
         parser.fingerprint(text)
     except parser.ParseError:
@@ -95,15 +96,27 @@ def _verb(tokens: list[parser.Token], verbs: list[str]) -> str:
     return f"{' '.join(words)} …" if words else _UNREADABLE
 
 
+def _is_doubtful(text: str, tokens: list[parser.Token]) -> bool:
+    """Return whether a literal may stand where the scanner sees none, or a utility statement behind the first one."""
+    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.name == "ASCII_59" and after is not None and after.name != "ASCII_59":
+            return True
+        # With standard_conforming_strings off, this quote would not be the literal's end.
+        if token.name == "SCONST" and text[token.start] == "'" and text[token.start : token.end + 1].endswith("\\'"):
+            return True
+    return False
+
+
 def _unparsed_verb(text: str) -> str:
     match = re.match(r"\s*([A-Za-z]+)\b", text)
     return f"{match[1].upper()} …" if match and match[1].upper() in _VERBS else _UNREADABLE
 
 
-_VERBS = _DATA_VERBS | set(
+_UTILITY_VERBS = (
     "ALTER CREATE DROP GRANT REVOKE SET RESET SHOW COPY CALL DO BEGIN COMMIT ROLLBACK EXPLAIN ANALYZE VACUUM TRUNCATE"
-    " LOCK PREPARE EXECUTE DECLARE FETCH CLOSE REFRESH REINDEX COMMENT NOTIFY LISTEN".split()
+    " LOCK PREPARE EXECUTE DECLARE FETCH CLOSE REFRESH REINDEX COMMENT NOTIFY LISTEN"
 )
+_VERBS = _DATA_VERBS | set(_UTILITY_VERBS.split())
 
 
 def _without_literals(text: str, tokens: list[parser.Token]) -> str:

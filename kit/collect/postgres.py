@@ -33,6 +33,7 @@ TRANSACTION_SECONDS = 10.0
 # After so long no further query begins in a transaction: the last one may take all that the server allows it.
 BEGIN_SECONDS = TRANSACTION_SECONDS - STATEMENT_SECONDS
 _RETRIED = {"XX000", "42P01", "55P03"}
+_CANCELLED = "57014"
 _SESSION_QUERIES = ("session", "settings")
 
 Asked = tuple[FactQuery, Mapping[str, str]]
@@ -73,7 +74,7 @@ def collect_database(
 
     `only` limits the fact queries to these names; `propose` turns the frames of the first stage into probes.
     """
-    wanted = set(fact_queries()) if only is None else set(only) | set(_SESSION_QUERIES)
+    wanted = set(fact_queries()) if only is None else _with_needed(only)
     started_at, clock = datetime.now(UTC), time.perf_counter()
     try:
         with open_database(source.conninfo, deadline_seconds) as database:
@@ -86,6 +87,12 @@ def collect_database(
         return Source(source.name, "postgres", source.vantage, None, {"connection": attempt}, dict.fromkeys(wanted, gap)), Cost()
     cost = Cost(statements=database.statements, server_ms=round(database.server_seconds * 1000, 1), rows=state.rows)
     return Source(source.name, "postgres", source.vantage, _identity(state), state.evidence, state.gaps), cost
+
+
+def _with_needed(names: Iterable[str]) -> set[str]:
+    """Return the names, with the session's and, where one needs an extension, the query that finds out its schema."""
+    wanted = {*names, *_SESSION_QUERIES}
+    return wanted | {"extensions"} if any(fact_queries()[name][-1].extension for name in wanted) else wanted
 
 
 def _collect(state: _Collecting, wanted: set[str], propose: Propose | None, progress: Progress) -> None:
@@ -102,6 +109,11 @@ def _session(state: _Collecting, progress: Progress) -> None:
     queries = [fact_queries()[name][0] for name in _SESSION_QUERIES]
     _attempt(state, [(query, {}) for query in queries], settings=False, progress=progress)
     _build(state)
+    settings = state.evidence.get("settings")
+    if settings is not None and "data_directory" not in set(settings.frame["setting_name"]):
+        # pg_settings leaves their rows out without a word; data_directory is one of them on every server.
+        reason = "settings that only members of pg_read_all_settings see, such as data_directory, were hidden"
+        state.gaps["settings:hidden"] = Gap(kind="not permitted", reason=reason)
 
 
 def _run_group(state: _Collecting, queries: list[Asked], progress: Progress) -> None:
@@ -130,9 +142,11 @@ def _attempt(
                     item = waiting.pop(0)
                     asked += 1
                     progress(item[0].title)
-                    if _ask(state, *item) in _RETRIED:
+                    sqlstate = _ask(state, *item)
+                    if sqlstate in _RETRIED:
                         retry.append(item)
-                    if state.database.is_lost:
+                    # After a cancelled query its transaction's time is used up.
+                    if sqlstate == _CANCELLED or state.database.is_lost:
                         break
         except sa.exc.SQLAlchemyError as error:
             state.gaps |= {query.name: _gap(error, state) for query, _ in waiting if query.name not in state.gaps}
@@ -248,7 +262,7 @@ def _chosen(state: _Collecting, names: Sequence[str]) -> list[Asked]:
     for name in names:
         query = choose(fact_queries()[name], server, extensions)
         if query is None:
-            state.gaps[name] = _unsupported(name, server, extensions)
+            state.gaps[name] = _unknown_extension(name, state) or _unsupported(name, server, extensions)
         else:
             chosen.append((query, schemas))
     return chosen
@@ -263,6 +277,14 @@ def _extensions(state: _Collecting) -> tuple[dict[str, str], dict[str, str]]:
     versions = dict(zip(frame["extension_name"], frame["version"], strict=True))
     schemas = {f"{name}_schema": schema for name, schema in zip(frame["extension_name"], frame["schema_name"], strict=True)}
     return versions, schemas
+
+
+def _unknown_extension(name: str, state: _Collecting) -> Gap | None:
+    """Return the gap of a query whose extension may be there: the list of extensions itself did not come."""
+    extension, gap = fact_queries()[name][-1].extension, state.gaps.get("extensions")
+    if extension is None or gap is None:
+        return None
+    return Gap(kind=gap.kind, reason=f"whether {extension} is installed is not known: {gap.reason}")
 
 
 def _unsupported(name: str, server: int, extensions: Mapping[str, str]) -> Gap:

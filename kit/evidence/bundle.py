@@ -83,7 +83,7 @@ def save(capture: Capture, folder: Path) -> str:
         digest = _write(capture, aside)
         aside.rename(folder)
     except OSError as error:
-        raise BundleError(f"The bundle could not be written: {error.strerror}.", "Free some space, then capture again.") from error
+        raise BundleError(f"The bundle could not be written: {error.strerror}.", "Free some space; capture again.") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return digest
@@ -159,7 +159,7 @@ def _read_manifest(folder: Path) -> Manifest:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BundleError(f"{folder} holds no readable {MANIFEST}: {error.strerror}.", "Name a bundle's folder.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not whole: {error}.", "Copy the bundle again from where it was made.") from error
     _check_format(content, path)
     if _digest(content) != content.get("digest"):
@@ -172,7 +172,7 @@ def _read_manifest(folder: Path) -> Manifest:
 
 def _check_format(content: Any, path: Path) -> None:
     found = content.get("format") if isinstance(content, dict) else None
-    if not isinstance(found, int):
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise BundleError(f"{path} is not a bundle's manifest.", "Name the folder that `kit capture` wrote.")
     if found > FORMAT:
         raise BundleError(f"{path} is of format {found}; this kit reads up to {FORMAT}.", "Update incident-kit.")
@@ -187,18 +187,29 @@ def _load_evidence(folder: Path, entry: EvidenceEntry) -> Evidence:
     path = folder / entry.file
     if not path.resolve().is_relative_to(folder.resolve()):
         raise BundleError(f"The manifest names a file outside the bundle: {entry.file!r}.")
-    if not path.is_file() or _sha256(path) != entry.sha256:
-        raise BundleError(f"{path} is missing or was altered after the capture.", "Use the bundle as it was captured.")
-    columns = tuple(Column(**column.model_dump()) for column in entry.columns)
+    content = _content(path, entry.sha256)
     try:
-        frame = conform(_read_parquet(path), columns)
-    except (pa.ArrowException, EvidenceMismatch) as error:
+        columns = tuple(Column(**column.model_dump()) for column in entry.columns)
+        frame = conform(_read_parquet(content), columns)
+    # Arrow raises OSError too, for a file that was whole when it was hashed and yet is none of Parquet.
+    except (pa.ArrowException, OSError, EvidenceMismatch) as error:
         raise BundleError(f"{path} cannot be read: {error}.", "Copy the bundle again.") from error
     return Evidence(frame, columns, entry.provenance)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    return pq.read_table(path).to_pandas(ignore_metadata=True, types_mapper=pd.ArrowDtype)
+def _content(path: Path, sha256: str) -> bytes:
+    """Return the file, read once: what was hashed is what is used."""
+    try:
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.", "Copy the bundle again.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise BundleError(f"{path} is missing or was altered after the capture.", "Use the bundle as it was captured.")
+    return content
+
+
+def _read_parquet(content: bytes) -> pd.DataFrame:
+    return pq.read_table(pa.BufferReader(content)).to_pandas(ignore_metadata=True, types_mapper=pd.ArrowDtype)
 
 
 def _digest(content: dict[str, Any]) -> str:

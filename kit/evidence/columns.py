@@ -71,7 +71,14 @@ def conform(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     expected = [column.name for column in columns]
     if list(frame.columns) != expected:
         raise EvidenceMismatch(f"The columns are {list(frame.columns)}, declared are {expected}.")
-    return pd.DataFrame({c.name: frame[c.name].astype(_PANDAS[c.dtype]) for c in columns})
+    return pd.DataFrame({c.name: _conformed(frame[c.name], c) for c in columns})
+
+
+def _conformed(series: pd.Series, column: Column) -> pd.Series:
+    try:
+        return series.astype(_PANDAS[column.dtype])
+    except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+        raise EvidenceMismatch(f"Column {column.name!r} is not {column.dtype}: {error}.") from error
 
 
 def _series(column: Column, values: list[Any]) -> pd.Series:
@@ -89,7 +96,7 @@ def _finite(value: Any) -> float | None:
 
 def _text(value: Any) -> str:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _utc(value: Any) -> datetime | pd.Timestamp:

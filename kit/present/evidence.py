@@ -138,12 +138,11 @@ def hypotheses(stated: Iterable[Hypothesis]) -> Listing:
 def changes(altered: Iterable[ChangeEntry]) -> Listing:
     """Return the changes by the time they happened."""
     ordered = sorted(altered, key=lambda change: change.at)
-    rows = [
-        (utc_text(c.at), utc_text(c.effective_at) if c.effective_at else None, c.kind, c.summary, c.source, c.outcome)
-        for c in ordered
-    ]
+    rows = [(c.at, c.effective_at, c.kind, c.summary, c.source, c.outcome) for c in ordered]
+    frame = _frame(rows, ("at", "effective_at", "kind", "summary", "source", "outcome"))
+    times = {name: pd.to_datetime(frame[name], utc=True) for name in ("at", "effective_at")}
     words = f"{counted(len(rows), 'change')}." if rows else "No change is known."
-    return Listing(words, _frame(rows, ("at", "effective_at", "kind", "summary", "source", "outcome")))
+    return Listing(words, frame.assign(**times))
 
 
 def unseen_rows(result: ResultEntry) -> list[tuple[str, str, str, str, str]]:

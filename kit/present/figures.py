@@ -58,10 +58,11 @@ def table_bytes_chart(tables: pd.DataFrame, *, wasted: str = "wasted_bytes", tot
     rows = _records(known.head(BAR_LIMIT))
     lost = [min(max(float(_given(row[wasted], 0)), 0.0), float(row[total])) for row in rows]
     used = [float(row[total]) - bytes_lost for row, bytes_lost in zip(rows, lost, strict=True)]
-    alt = f"{counted(len(known), 'table')} of {bytes_text(float(known[total].sum()))}; wasted in those drawn: {bytes_text(sum(lost))}."
+    alt = f"{counted(len(known), 'table')} of {bytes_text(float(known[total].sum()))}; wasted in those drawn: "
+    alt += f"{bytes_text(sum(lost))}.{_left_out(len(known))}"
     series = [Series("in use", used, theme.NEUTRAL), Series("wasted", lost, theme.EMPHASIS)]
     labels = [f"{row['schema_name']}.{row['relation_name']}" for row in rows]
-    return stacked("Bytes per table", labels, series, alt + _left_out(len(known)), bytes_text)
+    return stacked("Bytes per table", labels, series, alt, bytes_text)
 
 
 def statement_time_chart(statements: pd.DataFrame, *, top: int = 10) -> Shown:
@@ -73,7 +74,8 @@ def statement_time_chart(statements: pd.DataFrame, *, top: int = 10) -> Shown:
     drawn = [Bar(_statement_label(row), float(row["total_exec_ms"]), _statement_note(row)) for row in rows]
     spent = sum(bar.value for bar in drawn)
     share = spent / (float(known["total_exec_ms"].sum()) or 1.0)
-    alt = f"The {counted(len(drawn), 'statement')} with most time took {milliseconds_text(spent)}, {share:.0%} of all {len(known)} seen."
+    most = f"The {counted(len(drawn), 'statement')} with most time took {milliseconds_text(spent)}"
+    alt = f"{most}, {share:.0%} of all {len(known)} seen."
     return bars("Statements by total time", drawn, alt, milliseconds_text)
 
 

@@ -11,15 +11,18 @@ from pathlib import Path
 import nbformat
 
 from kit.case import folders
-from kit.errors import MissingTier, UsageError
+from kit.errors import MissingTier, RunError, UsageError
 from kit.report import parameters
 from kit.report.runner import NOTEBOOKS
+from kit.sandbox.scratch import deferred_signals
 
-# JupyterLab asks for news and updates over the network unless it is told not to.
+# JupyterLab asks for news, updates and extensions over the network unless it is told not to.
 _QUIET = (
-    "--LabApp.news_url=",
+    "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
 )
+_PATIENCE_SECONDS = 10.0
 
 
 def working_copies(case: str, reports: Path | None = None) -> Path:
@@ -35,13 +38,33 @@ def working_copies(case: str, reports: Path | None = None) -> Path:
     return folder
 
 
-def open_lab(folder: Path) -> int:
-    """Run JupyterLab on the folder until it is stopped; return its exit status."""
+def open_lab(folder: Path) -> None:
+    """Run JupyterLab on the folder until it is stopped; RunError where it does not start."""
     if find_spec("jupyterlab") is None:
         raise MissingTier("JupyterLab is not installed.", "pip install 'incident-kit[lab]'")
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *_QUIET]
-    environment = {**os.environ, "KIT_REPORTS": str(folder.parent.parent.resolve())}
-    return subprocess.run(command, env=environment, check=False).returncode
+    # Jupyter refuses to run as root unless told so; in a container there often is nobody else.
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", *_QUIET, *root]
+    # The kernel `python3` is this interpreter's, whatever the user has under that name.
+    environment = {**os.environ, "KIT_REPORTS": str(folder.parent.parent.resolve()), "JUPYTER_PREFER_ENV_PATH": "1"}
+    # A session of its own: Ctrl-C reaches only the kit, which then ends Jupyter and its kernels without a question.
+    with deferred_signals():
+        server = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        status = server.wait()
+    finally:
+        _end(server)
+    if status != 0:
+        raise RunError(f"JupyterLab ended with status {status}.", "Its own words stand above.")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is None:
+        server.terminate()
+        try:
+            server.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
 
 
 def _copy(original: Path, copy: Path, case: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,8 +35,9 @@ def declared(notebook: nbformat.NotebookNode, name: str) -> dict[str, Parameter]
         return {}
     try:
         found = [_parameter(node, cells[0].source) for node in ast.parse(cells[0].source).body]
-    except (SyntaxError, ValueError) as error:
-        raise ParameterError(f"The parameters cell of {name} cannot be read: {error}.", "Keep one plain assignment a line.") from error
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        message = f"The parameters cell of {name} cannot be read: {error}."
+        raise ParameterError(message, "Keep one plain assignment a line.") from error
     return {parameter.name: parameter for parameter in found if parameter is not None}
 
 
@@ -76,9 +79,9 @@ def moment(text: str | None, name: str) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ParameterError(f"{name}={text!r} is no time.", "Write ISO 8601, such as 2026-11-20T03:00:00Z.") from None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def assignments(given: Sequence[str], option: str) -> dict[str, str]:
@@ -100,7 +103,7 @@ def _parameter(node: ast.stmt, source: str) -> Parameter | None:
         kind = type(default).__name__
     else:
         raise ValueError(f"line {node.lineno} is no assignment")
-    line = source.splitlines()[(node.end_lineno or node.lineno) - 1]
+    line = re.split(r"\r\n|\r|\n", source)[(node.end_lineno or node.lineno) - 1]  # the lines as ast counts them
     return Parameter(name, kind, default, line.encode()[node.end_col_offset :].decode().strip().lstrip("# ").strip())
 
 
@@ -120,10 +123,18 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
+def number(text: str) -> float:
+    """Return a finite number; ValueError for anything else."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
 _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "str": str,
     "int": int,
-    "float": float,
+    "float": number,
     "bool": _boolean,
     "list[str]": lambda text: [item.strip() for item in text.split(",") if item.strip()],
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -11,6 +11,7 @@ import nbformat
 import kit
 from kit.analyze.document import FindingsDocument
 from kit.case.folders import FINDINGS
+from kit.errors import RunError
 from kit.evidence.model import Capture, Source
 from kit.report.assets import write_assets
 from kit.report.index import AskedSource, ReportProvenance, index_page
@@ -21,10 +22,10 @@ from kit.report.worker import Outcome
 
 
 def write(folder: Path, capture: Capture, document: FindingsDocument, outcomes: Mapping[str, Outcome]) -> None:
-    """Write everything that people open into `folder`; RunError where the one file would be too large."""
+    """Write everything that people open into `folder`."""
     (folder / FINDINGS).write_text(document.to_json(), encoding="utf-8")
     parts = [_part(folder, outcome) for outcome in outcomes.values()]
-    provenance = _provenance(capture)
+    provenance = provenance_of(capture, _git_revision())
     write_assets(folder)
     links = [PageLink(part.name, part.title, part.status) for part in parts]
     for part in parts:
@@ -32,8 +33,16 @@ def write(folder: Path, capture: Capture, document: FindingsDocument, outcomes: 
         page = notebook_page(part.notebook, title=part.title, status=part.status, case=document.case, nav=nav)
         (folder / f"{part.name}.html").write_text(page, encoding="utf-8")
     (folder / "index.html").write_text(index_page(document, provenance=provenance, pages=links), encoding="utf-8")
-    (folder / "report.html").write_text(single_page(document, provenance=provenance, parts=parts), encoding="utf-8")
+    (folder / "report.html").write_text(_single(document, provenance, parts), encoding="utf-8")
     write_manifest(folder)
+
+
+def _single(document: FindingsDocument, provenance: ReportProvenance, parts: Sequence[Part]) -> str:
+    """Return the report in one file; where it would be too large to send, its first page alone."""
+    try:
+        return single_page(document, provenance=provenance, parts=parts)
+    except RunError:
+        return single_page(document, provenance=provenance, parts=[])
 
 
 def _part(folder: Path, outcome: Outcome) -> Part:
@@ -41,10 +50,11 @@ def _part(folder: Path, outcome: Outcome) -> Part:
     return Part(name=outcome.name, title=notebook_title(notebook, outcome.name), status=outcome.status, notebook=notebook)
 
 
-def _provenance(capture: Capture) -> ReportProvenance:
+def provenance_of(capture: Capture, revision: str | None) -> ReportProvenance:
+    """Return what a report of this capture rests on; `revision` is that of the kit's own checkout."""
     return ReportProvenance(
         kit_version=capture.kit_version,
-        git_revision=_git_revision(),
+        git_revision=revision,
         sources=[_asked(source) for source in capture.sources],
         digest=capture.digest,
         captured_at=capture.started_at,

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import nbformat
-import psutil
 
 from kit.analyze.document import FindingsDocument, NotebookEntry
 from kit.case import folders
 from kit.case.collecting import collected
 from kit.case.judging import Question, judged
-from kit.collect.connection import known_secrets
-from kit.errors import ParameterError, RunError
+from kit.collect import connection
+from kit.errors import ParameterError
 from kit.evidence import bundle
 from kit.evidence.model import Capture
 from kit.report import parameters, publish, worker
 from kit.report.gate import refuse_secrets
-from kit.report.staging import staged
+from kit.report.lanes import Lane, open_lanes, run_all
+from kit.report.staging import only_run, staged
 from kit.report.worker import Job, Outcome
 from kit.target import Target
 
@@ -67,19 +62,19 @@ class Report:
 def run(order: Order) -> Report:
     """Make the report of a case and put it in place; KitError where that cannot be done, with nothing half-written."""
     started = time.perf_counter()
-    case_folder = order.reports / folders.checked_name(order.question.case)
+    # Absolute: the kernels work in a folder of their own.
+    case_folder = order.reports.absolute() / folders.checked_name(order.question.case)
     notebooks = _notebooks(case_folder, order.only)
     values = _values(notebooks, order)
-    with _workers(order) as pool, staged(case_folder) as aside:
-        warm = [pool.submit(time.monotonic) for _ in range(2)]  # the workers import papermill meanwhile
-        captured, document = _judge(order, aside)
-        verdict_seconds = time.perf_counter() - started
-        order.tell(f"{document.verdict.status.upper()}: {document.verdict.summary}")
-        outcomes = _run_notebooks(pool, _jobs(notebooks, values, aside, order), order.tell)
+    with only_run(case_folder), staged(case_folder) as aside, _private_folder() as private:
+        with open_lanes(_lane_count(order), private) as lanes:  # the workers import papermill while the capture runs
+            captured, document = _judge(order, aside)
+            verdict_seconds = time.perf_counter() - started
+            order.tell(f"{document.verdict.status.upper()}: {document.verdict.summary}")
+            outcomes = _run_notebooks(lanes, _jobs(notebooks, values, aside, private, order), order.tell)
         document = _with_notebooks(document, notebooks, outcomes)
         publish.write(aside, captured, document, outcomes)
-        refuse_secrets(aside, [*order.secrets, *_target_secrets(order.target)])
-        del warm
+        refuse_secrets(aside, [*order.secrets, *_target_secrets(order.target)], _names(order.target, captured))
     return Report(case_folder, document, verdict_seconds, time.perf_counter() - started)
 
 
@@ -91,6 +86,8 @@ def _judge(order: Order, aside: Path) -> tuple[Capture, FindingsDocument]:
     if not folder.exists():
         taken = replace(taken, digest=bundle.save(taken, folder))
     document = judged(taken, order.question)
+    # A bundle that is judged again lies here as links to the standing report's files: never write through them.
+    (folder / folders.FINDINGS).unlink(missing_ok=True)
     (folder / folders.FINDINGS).write_text(document.to_json(), encoding="utf-8")
     (aside / folders.FINDINGS).write_text(document.to_json(), encoding="utf-8")
     return taken, document
@@ -110,7 +107,7 @@ def _notebooks(case_folder: Path, only: Sequence[str]) -> dict[str, Path]:
 
 def _values(notebooks: Mapping[str, Path], order: Order) -> dict[str, dict[str, Any]]:
     """Return what is injected into each notebook, checked before anything starts."""
-    known = {name: parameters.declared(_read(path), name) for name, path in notebooks.items()}
+    known = {name: _declared(path, name) for name, path in notebooks.items()}
     given = dict(order.set_values)
     for name in ("since", "until"):
         at = getattr(order.question, name)
@@ -127,57 +124,53 @@ def _any_declares(known: Mapping[str, Mapping[str, Any]], name: str) -> bool:
     return any(name in declared for declared in known.values())
 
 
-def _read(path: Path) -> nbformat.NotebookNode:
+def _declared(path: Path, name: str) -> dict[str, parameters.Parameter]:
+    """Return the notebook's parameters; a file that is no notebook declares none, and the report will say so."""
     try:
-        notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise RunError(f"The notebook {path.name} cannot be read.", "Mend or remove the working copy.") from error
-    return notebook
+        return parameters.declared(worker.read(path), name)
+    except worker.UnreadableError:
+        return {}
 
 
-def _jobs(notebooks: Mapping[str, Path], values: Mapping[str, dict[str, Any]], aside: Path, order: Order) -> list[Job]:
+def _jobs(
+    notebooks: Mapping[str, Path], values: Mapping[str, dict[str, Any]], aside: Path, private: Path, order: Order
+) -> list[Job]:
     return [
         Job(
             name=name,
-            notebook=path,
+            notebook=path.absolute(),
             output=aside / "notebooks" / f"{name}.ipynb",
             parameters=values[name],
             kernel_folder=aside,
-            private_folder=Path(),
+            private_folder=private / str(number),
             environment={"KIT_CASE_FOLDER": str(aside)},
             cell_seconds=order.cell_seconds,
         )
-        for name, path in notebooks.items()
+        for number, (name, path) in enumerate(notebooks.items())
     ]
 
 
-def _run_notebooks(pool: ProcessPoolExecutor, jobs: Sequence[Job], tell: Callable[[str], None]) -> dict[str, Outcome]:
-    """Run all notebooks; triage is first in the queue. Each kernel has a short private folder of its own."""
-    with contextlib.ExitStack() as stack:
-        started = {pool.submit(worker.run, replace(job, private_folder=_private(stack))): job for job in jobs}
-        outcomes = {}
-        for future in as_completed(started):
-            outcome = _outcome(future, started[future])
-            outcomes[outcome.name] = outcome
-            tell(f"{outcome.name}: {outcome.status}{', ' + outcome.reason if outcome.reason else ''} ({outcome.seconds:.1f} s)")
+def _run_notebooks(lanes: Sequence[Lane], jobs: Sequence[Job], tell: Callable[[str], None]) -> dict[str, Outcome]:
+    """Run all notebooks, triage first; every one of them has a file afterwards, however it ended."""
+    outcomes = {}
+    for outcome in run_all(lanes, jobs):
+        outcomes[outcome.name] = outcome
+        tell(f"{outcome.name}: {outcome.status}{', ' + outcome.reason if outcome.reason else ''} ({outcome.seconds:.1f} s)")
+    for job in jobs:
+        if not job.output.is_file():
+            worker.write_unfinished(job, outcomes[job.name].reason)
     return {job.name: outcomes[job.name] for job in jobs}
 
 
-def _outcome(future: Future[Outcome], job: Job) -> Outcome:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return Outcome(job.name, "dead kernel", 0.0, "the process that ran it died")
-    except Exception as error:  # noqa: BLE001  one notebook never takes another down; the report says which and why
-        return Outcome(job.name, "not run", 0.0, f"{type(error).__name__}: {error}"[:300])
-
-
-def _private(stack: contextlib.ExitStack) -> Path:
+@contextlib.contextmanager
+def _private_folder() -> Iterator[Path]:
     """A short path: the system limits a socket's to about 107 bytes, and TMPDIR may be long."""
-    base = "/tmp" if sys.platform != "win32" and os.access("/tmp", os.W_OK) else None
-    folder = tempfile.mkdtemp(prefix="kit-", dir=base)
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
+    base = "/tmp" if sys.platform != "win32" and os.access("/tmp", os.W_OK | os.X_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="kit-", dir=base))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _with_notebooks(document: FindingsDocument, names: Mapping[str, Path], outcomes: Mapping[str, Outcome]) -> FindingsDocument:
@@ -186,36 +179,16 @@ def _with_notebooks(document: FindingsDocument, names: Mapping[str, Path], outco
 
 
 def _target_secrets(target: Target) -> set[str]:
-    return {secret for source in target.databases for secret in known_secrets(source.conninfo)}
+    return {secret for source in target.databases for secret in connection.known_secrets(source.conninfo)}
 
 
-@contextlib.contextmanager
-def _workers(order: Order) -> Iterator[ProcessPoolExecutor]:
-    """Yield worker processes; when the block is left by an error or Ctrl-C, they and their kernels end at once."""
-    count = order.workers or min(len(order.only or NOTEBOOKS), max(2, os.cpu_count() or 2))
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=worker.prepare_worker)
-    try:
-        yield pool
-    except BaseException:
-        end_descendants()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
+def _names(target: Target, captured: Capture) -> set[str]:
+    """Return the names that stand in any report: a password that equals one of them cannot be told from it."""
+    identities = [source.identity for source in captured.sources if source.identity is not None]
+    asked = [connection.parameters(source.conninfo) for source in target.databases]
+    given = {str(parts[key]) for parts in asked for key in ("user", "dbname", "host", "service") if parts.get(key)}
+    return given | {name for who in identities for name in (who.user, who.database)}
 
 
-def end_descendants() -> None:
-    """Kill the worker processes and their kernels: nothing may outlive the run."""
-    workers = [child for child in psutil.Process().children() if "spawn_main" in _command(child)]
-    for process in [*(grandchild for w in workers for grandchild in w.children(recursive=True)), *workers]:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-
-
-def _command(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
+def _lane_count(order: Order) -> int:
+    return order.workers or min(len(order.only or NOTEBOOKS), max(2, os.cpu_count() or 2))

@@ -58,7 +58,7 @@ def _thresholds(given: Sequence[str]) -> dict[str, float]:
     values = {}
     for key, text in parameters.assignments(given, "--threshold").items():
         try:
-            values[key] = float(text)
+            values[key] = parameters.number(text)
         except ValueError:
             raise ParameterError(f"--threshold {key}={text!r} is no number.", "Write --threshold CHECK.KEY=NUMBER.") from None
     checks.refuse_unknown(values)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from kit.analyze.document import NotebookStatus
 
 KERNEL_NAME = "incident-kit"
+# What one output may bring into the report: pages must open, and the report in one file must be sent.
+OUTPUT_CHARACTERS = 100_000
+_LARGEST_DATA = 1_000_000
+# An IPC path is this long at most (sockaddr_un), and Jupyter appends to the prefix.
+_SOCKET_FOLDER_BYTES = 80
 _PRINTED = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -45,24 +54,87 @@ class Outcome:
     reason: str = ""
 
 
-def prepare_worker() -> None:
-    """Ready a worker process: the parent answers Ctrl-C, and papermill is imported while the capture runs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import papermill  # noqa: F401
+class UnreadableError(Exception):
+    """A file is no notebook."""
+
+
+def serve(pipe: Connection) -> None:
+    """Be a worker process: run one notebook after the other, until the parent closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C, for all
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import papermill  # noqa: F401  imported while the capture runs
+
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(run(pipe.recv()))
 
 
 def run(job: Job) -> Outcome:
-    """Run the notebook and write what it came to, whole or partial, to `job.output`; never raises for the notebook's faults."""
+    """Run the notebook and write what it came to, whole or partial, to `job.output`; never raises."""
     started = time.perf_counter()
-    notebook = nbformat.read(job.notebook, as_version=4)
-    aside = job.private_folder / "executed.ipynb"
+    try:
+        status, reason = _run(job)
+    except Exception as error:  # one notebook never takes another down; the report says which and why
+        status, reason = "not run", f"{type(error).__name__}: {error}"[:300]
+    return Outcome(job.name, status, round(time.perf_counter() - started, 2), reason)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """Return a notebook without its outputs, which are of another run; UnreadableError where the file is none."""
+    try:
+        notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # nbformat raises nearly anything for what is no notebook
+        raise UnreadableError(f"{path.name} is no readable notebook ({type(error).__name__})") from error
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def write_unfinished(job: Job, reason: str) -> None:
+    """Write what there is of a notebook whose process did not write it: partial, never run, or only its name."""
+    try:
+        notebook = _partial(job) or read(job.notebook)
+    except UnreadableError:
+        title = job.name.replace("_", " ").capitalize()
+        notebook = new_notebook(cells=[new_markdown_cell(f"# {title}"), new_markdown_cell("There is nothing to show.")])
+        notebook.cells[1].source = f"There is nothing to show: {reason}."
+    _write(notebook, job.output)
+
+
+def _run(job: Job) -> tuple[NotebookStatus, str]:
+    notebook = read(job.notebook)
     with _private_jupyter(job):
-        status, reason = _execute(notebook, aside, job)
-    executed = nbformat.read(aside, as_version=4) if aside.is_file() else notebook
+        status, reason = _execute(notebook, _aside(job), job)
+    executed = _partial(job) or notebook
     if status == "ok":
         status, reason = _really_ended(executed)
     _write(executed, job.output)
-    return Outcome(job.name, status, round(time.perf_counter() - started, 2), reason)
+    return status, reason
+
+
+def _aside(job: Job) -> Path:
+    return job.private_folder / "executed.ipynb"
+
+
+def _partial(job: Job) -> nbformat.NotebookNode | None:
+    """Papermill writes after every cell, so this is what the notebook had come to, unless it was cut while writing."""
+    try:
+        notebook: nbformat.NotebookNode = nbformat.read(_aside(job), as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError):
+        return None
+    return notebook
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers; a kernel follows its worker by itself."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _execute(notebook: nbformat.NotebookNode, aside: Path, job: Job) -> tuple[NotebookStatus, str]:
@@ -74,12 +146,14 @@ def _execute(notebook: nbformat.NotebookNode, aside: Path, job: Job) -> tuple[No
     try:
         papermill.execute_notebook(
             notebook,
-            str(aside),
+            str(aside).replace("{", "{{").replace("}", "}}"),  # papermill formats the path
             parameters=dict(job.parameters),
             kernel_name=KERNEL_NAME,
+            language="python",  # a working copy made by another tool may not say it
             progress_bar=False,
             execution_timeout=job.cell_seconds,
             start_timeout=60,
+            shutdown_kernel="immediate",
             config=Config(_transport(job.private_folder)),
             resources={"metadata": {"path": str(job.kernel_folder)}},
         )
@@ -89,7 +163,7 @@ def _execute(notebook: nbformat.NotebookNode, aside: Path, job: Job) -> tuple[No
         return "timeout", f"a cell ran longer than {job.cell_seconds} s"
     except DeadKernelError:
         return "dead kernel", "the kernel died while a cell ran"
-    except Exception as error:  # noqa: BLE001  the kernel did not start; the others still run, the report says so
+    except Exception as error:  # the kernel did not start; the others still run, the report says so
         return "not run", f"{type(error).__name__}: {error}"[:300]
     return "ok", ""
 
@@ -108,7 +182,7 @@ def _really_ended(notebook: nbformat.NotebookNode) -> tuple[NotebookStatus, str]
 
 def _transport(private_folder: Path) -> dict[str, dict[str, str]]:
     """IPC where the system has it: each kernel needs a prefix of its own, in a folder with a short path."""
-    if sys.platform == "win32":
+    if sys.platform == "win32" or len(os.fsencode(private_folder)) > _SOCKET_FOLDER_BYTES:
         return {}
     settings = {"transport": "ipc", "ip": str(private_folder / "k")}
     return {"KernelManager": settings, "AsyncKernelManager": settings}
@@ -124,6 +198,7 @@ def _private_jupyter(job: Job) -> Iterator[None]:
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_DATA_DIR": str(folder / "data"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONSTARTUP": "",  # IPython would run it in a kernel too
     }
     if not _usable(os.environ.get("HOME")):
         private["HOME"] = str(folder)
@@ -150,9 +225,32 @@ def _write_kernel_specification(folder: Path) -> None:
 
 
 def _write(notebook: nbformat.NotebookNode, output: Path) -> None:
-    """Write the notebook without the traces of this machine: paths, and the private kernel's name."""
+    """Write the notebook without the traces of this machine (paths, the private kernel's name) and without floods."""
     for key in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(key, None)
     notebook.metadata["kernelspec"] = dict(_PRINTED)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [_bounded(result) for result in cell.outputs]
     output.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, output)
+
+
+def _bounded(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Cut printed text in its middle, and leave out any other output that is too large; both are said."""
+    if output.output_type == "stream":
+        output.text = _cut(output.text)
+    elif output.output_type == "error":
+        output.evalue, output.traceback = _cut(output.evalue), [_cut(line) for line in output.traceback]
+    else:
+        characters = len(json.dumps(output.data))
+        if characters > _LARGEST_DATA:
+            output.data = {"text/plain": f"An output of {characters:,} characters was left out of the report."}
+    return output
+
+
+def _cut(text: str) -> str:
+    if len(text) <= OUTPUT_CHARACTERS:
+        return text
+    half = OUTPUT_CHARACTERS // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters were left out of the report …\n{text[-half:]}"

@@ -12,7 +12,9 @@ ROWS = 30_000
 @contextlib.contextmanager
 def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
     with server.connect(database) as connection:
-        connection.execute('create schema "App"; create table "App"."Carts" (id bigint, note text) with (autovacuum_enabled = false)')
+        connection.execute(
+            'create schema "App"; create table "App"."Carts" (id bigint, note text) with (autovacuum_enabled = false)'
+        )
         connection.execute(f'insert into "App"."Carts" select g, md5(g::text) from generate_series(1, {ROWS}) as g')
         connection.execute('delete from "App"."Carts" where id % 3 > 0')
         connection.execute("select pg_stat_force_next_flush()")

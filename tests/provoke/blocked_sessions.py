@@ -15,7 +15,9 @@ PATIENCE_SECONDS = 20.0
 
 @contextlib.contextmanager
 def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
-    server.execute('create schema "Shop"; create table "Shop"."Orders" (id bigint); insert into "Shop"."Orders" values (1)', database)
+    server.execute(
+        'create schema "Shop"; create table "Shop"."Orders" (id bigint); insert into "Shop"."Orders" values (1)', database
+    )
     sessions = [server.connect(database, autocommit=False) for _ in range(3)]
     pids = [session.info.backend_pid for session in sessions]
     sessions[0].execute('update "Shop"."Orders" set id = 2')
@@ -49,7 +51,9 @@ def _run(session: psycopg.Connection[Any], statement: str) -> None:
 def _wait_for_waiters(server: Server, database: str, number: int) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
-        [(count,)] = server.execute(f"select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = '{database}'")
+        [(count,)] = server.execute(
+            f"select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = '{database}'"
+        )
         if count == number:
             return
         time.sleep(0.02)

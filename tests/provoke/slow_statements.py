@@ -24,7 +24,9 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
             connection.execute("select id, kind from events where session_token = %s", (f"none {number}",))
             connection.execute("select kind from events where id = %s", (number,))
         connection.execute("select pg_stat_force_next_flush()")
-        [query_id] = connection.execute("select queryid::text from pg_stat_statements where query = %s", (EVENTS,)).fetchone() or ("",)
+        [query_id] = connection.execute(
+            "select queryid::text from pg_stat_statements where query = %s", (EVENTS,)
+        ).fetchone() or ("",)
     yield {
         "symptom": "canceling statement due to statement timeout",
         "expected": (f'slow_statements:statement:"{query_id}"',),

@@ -99,7 +99,8 @@ def _message(row: Mapping[str, Any]) -> str:
     least = "at least " if row["is_lower_bound"] else ""
     return (
         f"{_subject(row).qualified} is {shown_bytes(row['table_bytes'])} large, and its {row['live_rows']:,} rows need "
-        f"{shown_bytes(row['expected_bytes'])}: {least}{row['wasted_fraction']:.0%} is waste, of it {shown_bytes(row['dead_bytes'])} in "
+        f"{shown_bytes(row['expected_bytes'])}: {least}{row['wasted_fraction']:.0%} is waste, of it "
+        f"{shown_bytes(row['dead_bytes'])} in "
         f"{row['dead_rows']:,} dead rows. Confidence: {row['confidence']}{because}."
     )
 
@@ -110,4 +111,7 @@ def _remedy(row: Mapping[str, Any]) -> str:
         return (
             f"vacuum (analyze) {name}\n-- makes the room of dead rows usable again; only a rewrite would give it back to the disk"
         )
-    return f"-- locks the table against all reading and writing while it runs; pg_repack rewrites it nearly without\nvacuum (full, analyze) {name}"
+    return (
+        "-- locks the table against all reading and writing while it runs; pg_repack rewrites it nearly "
+        f"without\nvacuum (full, analyze) {name}"
+    )

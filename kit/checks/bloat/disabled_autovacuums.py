@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kit.analyze.bloat import in_user_schema, option_text
+from kit.analyze.bloat import in_user_schema, option_text, plain_lists
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.checks.triage._settings import setting_row, setting_text
@@ -47,7 +47,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
     tables = relations[relations["kind"].isin(["table", "materialized view"]) & in_user_schema(relations["schema_name"])]
     yield Examined(len(tables))
     for position, schema, name, kind, options in zip(
-        tables.index, tables["schema_name"], tables["relation_name"], tables["kind"], tables["options"], strict=True
+        tables.index, tables["schema_name"], tables["relation_name"], tables["kind"], plain_lists(tables["options"]), strict=True
     ):
         if _is_off(option_text(options, "autovacuum_enabled")):
             yield _table(int(position), schema, name, kind)

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from kit.analyze.bloat import Numbers, dead_rows, in_user_schema, option_number
+from kit.analyze.bloat import Numbers, dead_rows, in_user_schema, option_number, plain_lists
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import Threshold, rows
 from kit.checks.triage._settings import setting_number
@@ -71,7 +71,7 @@ def _parameter(frames: Frames, options: pd.Series, name: str) -> Numbers:
     # The cap may be absent (before 18) or -1: none.
     setting = setting_number(frames, name)
     default = -1.0 if setting is None else setting
-    own = [option_number(items, name) for items in options]
+    own = [option_number(items, name) for items in plain_lists(options)]
     return np.array([default if value is None else value for value in own], dtype=float)
 
 

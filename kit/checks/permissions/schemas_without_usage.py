@@ -27,7 +27,7 @@ from kit.analyze.access import NEEDS as ACCESS_NEEDS
 from kit.analyze.access import Access
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, NotExamined, Severity, Subject, quoted
 from kit.analyze.search_path import SearchPath
-from kit.analyze.service_roles import ServiceRoles, positions, symptom_names
+from kit.analyze.service_roles import Intention, ServiceRoles, positions, symptom_names
 from kit.evidence.model import Frames
 
 LAYER: Layer = "privileges"
@@ -41,22 +41,21 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterator[Judgement
     access = Access(frames)
     roles = ServiceRoles(frames, access)
     for role in roles:
-        path = access.search_path(role)
-        yield Examined(1) if path.is_known else NotExamined(role, "its search_path is masked or cannot be read")
-        for schema, severity in _closed(role, path, roles, access, frames):
-            yield _finding(role, schema, severity, path, roles, frames)
+        meant = roles.intention(role)
+        yield Examined(1) if meant.path.is_known else NotExamined(role, "its search_path is masked or cannot be read")
+        for schema, severity in _closed(role, meant, roles, access, frames):
+            yield _finding(role, schema, severity, meant.path, roles, frames)
 
 
-def _closed(role: str, path: SearchPath, roles: ServiceRoles, access: Access, frames: Frames) -> Iterator[tuple[str, Severity]]:
-    held, on_path = roles.held(role), roles.on_path(path)
-    open_schemas = {s for s in {*held, *on_path} if access.has_schema_privilege(role, s, "USAGE")}
-    for schema in dict.fromkeys((*on_path, *held)):
-        if schema in open_schemas:
-            continue
-        if schema in held or schema in path.own:
+def _closed(role: str, meant: Intention, roles: ServiceRoles, access: Access, frames: Frames) -> Iterator[tuple[str, Severity]]:
+    on_path = roles.on_path(meant.path)
+    sent = dict.fromkeys((*on_path, *meant.held))
+    may_enter = {schema for schema in sent if access.has_schema_privilege(role, schema, "USAGE")}
+    for schema in (schema for schema in sent if schema not in may_enter):
+        if schema in meant.held or schema in meant.path.own:
             yield schema, "critical"
-        elif path.is_shared and roles.is_at_home(role):
-            useless = not any(s in held for s in open_schemas.intersection(on_path))
+        elif meant.uses(schema):
+            useless = not any(other in meant.held for other in may_enter.intersection(on_path))
             named = symptom_names(frames, roles.relations(schema)["relation_name"])
             yield schema, "critical" if useless or named else "warning"
 

@@ -22,14 +22,14 @@ References: PostgreSQL manual, 5.8 "Privileges", and ALTER DEFAULT PRIVILEGES.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pandas as pd
 
-from kit.analyze.access import DATA_PRIVILEGES, Access, mask, names
+from kit.analyze.access import DATA_PRIVILEGES, Access, Masks, mask, names
 from kit.analyze.access import NEEDS as ACCESS_NEEDS
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, NotExamined, Severity, Subject, quoted
-from kit.analyze.service_roles import ServiceRoles, in_user_schema, positions, symptom_names
+from kit.analyze.service_roles import Intention, ServiceRoles, in_user_schema, positions, symptom_names
 from kit.evidence.model import Frames
 
 LAYER: Layer = "privileges"
@@ -44,15 +44,17 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterator[Judgement
     """Yield a finding per role and schema with tables that are closed to the role."""
     access = Access(frames)
     roles = ServiceRoles(frames, access)
-    tables = _service_tables(frames)
+    tables = {str(schema): rows for schema, rows in _service_tables(frames).groupby("schema_name")}
     for role in roles:
-        path = access.search_path(role)
-        yield Examined(1) if path.is_known else NotExamined(role, "its search_path is masked or cannot be read")
-        closed = tables[access.unreachable(role)[tables.index]]
-        for schema, rows in closed.groupby("schema_name"):
-            severity = _severity(role, str(schema), rows, roles, access, frames)
+        meant = roles.intention(role)
+        yield Examined(1) if meant.path.is_known else NotExamined(role, "its search_path is masked or cannot be read")
+        closed = access.unreachable(role)
+        for schema in sorted(meant.schemas() & tables.keys()):
+            rows = tables[schema][closed[tables[schema].index]]
+            severity = _severity(schema, rows, meant, frames) if len(rows) else None
             if severity:
-                yield _finding(role, str(schema), rows, severity, access, frames)
+                granted = _wanted(schema, meant, access.relation_privileges(role, public=False)[tables[schema].index])
+                yield _finding(role, schema, rows, severity, granted)
 
 
 def _service_tables(frames: Frames) -> pd.DataFrame:
@@ -64,55 +66,36 @@ def _service_tables(frames: Frames) -> pd.DataFrame:
     return relations[is_table & ~hidden & in_user_schema(relations["schema_name"])]
 
 
-def _severity(role: str, schema: str, rows: pd.DataFrame, roles: ServiceRoles, access: Access, frames: Frames) -> Severity | None:
-    path, holds_others = access.search_path(role), roles.held(role).get(schema, 0) > 0
-    is_own = schema in path.own
-    is_used = is_own or holds_others or (path.is_shared and schema in path.entries and roles.is_at_home(role))
-    if _default_privileges(role, schema, access, frames, everywhere=is_used):
+def _severity(schema: str, rows: pd.DataFrame, meant: Intention, frames: Frames) -> Severity | None:
+    is_own = schema in meant.path.own
+    if meant.default_bits(schema) or (is_own and schema not in meant.held):
         return "critical"
-    if is_own and not holds_others:
-        return "critical"
-    if is_used and symptom_names(frames, rows["relation_name"]):
+    if meant.uses(schema) and symptom_names(frames, rows["relation_name"]):
         return "critical"
     return "warning" if is_own else None
 
 
-def _finding(role: str, schema: str, rows: pd.DataFrame, severity: Severity, access: Access, frames: Frames) -> Finding:
+def _wanted(schema: str, meant: Intention, held: Masks) -> tuple[str, ...]:
+    """Return what to grant: as default privileges say, else as on most other tables of the schema, else SELECT."""
+    if meant.default_bits(schema):
+        return names(meant.default_bits(schema))
+    common = Counter(int(bits) for bits in held & mask(DATA_PRIVILEGES) if bits).most_common(1)
+    return names(common[0][0]) if common else ("SELECT",)
+
+
+def _finding(role: str, schema: str, rows: pd.DataFrame, severity: Severity, granted: Iterable[str]) -> Finding:
     tables = [f"{quoted(schema)}.{quoted(name)}" for name in rows["relation_name"]]
     more = f" and {len(tables) - _NAMES_SHOWN} more" if len(tables) > _NAMES_SHOWN else ""
     noun = "table" if len(tables) == 1 else "tables"
     owners = ", ".join(f'"{name}"' for name in rows["owner_name"].unique()[:_NAMES_SHOWN])
-    granted = ", ".join(privilege.lower() for privilege in _wanted(role, schema, access, frames))
     return Finding(
         severity=severity,
         subject=Subject(kind="role", name=role, schema=schema),
         message=f'role "{role}" has no privilege on {len(tables)} {noun} of schema {quoted(schema)}, owned by '
         f"{owners}: {', '.join(tables[:_NAMES_SHOWN])}{more}",
-        remedy=f"grant {granted} on {', '.join(tables)} to {quoted(role)}",
+        remedy=f"grant {', '.join(granted).lower()} on {', '.join(tables)} to {quoted(role)}",
         evidence=("relations", positions(rows)),
         value=float(len(tables)),
         unit="tables",
         relations=frozenset(rows["relation_name"]),
     )
-
-
-def _wanted(role: str, schema: str, access: Access, frames: Frames) -> tuple[str, ...]:
-    """Return what to grant: as default privileges say, else as on most other tables of the schema, else SELECT."""
-    stated = _default_privileges(role, schema, access, frames, everywhere=True)
-    if stated:
-        return names(stated)
-    tables = _service_tables(frames)
-    bits = access.relation_privileges(role, public=False)[tables.index[tables["schema_name"] == schema]]
-    held = Counter(int(item) for item in bits & mask(DATA_PRIVILEGES) if item)
-    return names(held.most_common(1)[0][0]) if held else ("SELECT",)
-
-
-def _default_privileges(role: str, schema: str, access: Access, frames: Frames, *, everywhere: bool) -> int:
-    """Return what default privileges give the role on tables of the schema, or `everywhere`, as bits."""
-    entries = frames["default_privileges"]
-    is_mine = entries["grantee_name"].isin(list(access.memberships(role)))
-    entries = entries[(entries["object_kind"] == "table") & is_mine]
-    is_here = (entries["schema_name"] == schema).fillna(False).astype(bool)
-    chosen = entries[is_here | (entries["schema_name"].isna() & everywhere)]
-    own = (chosen["creator_name"] == chosen["grantee_name"]).astype(bool)
-    return mask(name for privileges in chosen.loc[~own, "privileges"] for name in privileges) & mask(DATA_PRIVILEGES)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from kit.analyze.bloat import plain_lists
 from kit.analyze.findings import quoted
 from kit.analyze.statements import compared_columns, statements
 from kit.evidence.model import Frames
@@ -51,6 +52,6 @@ def missing_index_of(frames: Frames, statement: str, schema: str, table: str) ->
     for its_schema, its_table, columns in compared_columns(statement):
         if its_table == table and its_schema in (None, schema):
             # An index that leads with any one of the columns already narrows the search.
-            served = any(names is not None and len(names) and names[0] in columns for names in mine["column_names"])
+            served = any(names and names[0] in columns for names in plain_lists(mine["column_names"]))
             return None if served else create_index(schema, table, columns)
     return None

@@ -42,8 +42,10 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
     yield Finding(
         severity="info",
         subject=Subject("setting", "pg_stat_statements.max"),
-        message=f"pg_stat_statements evicted its least-used entries {evicted:,} times{holds}: statements are missing from the statistics.",
-        remedy="Raise pg_stat_statements.max, restart the server, and reset the statistics by pg_stat_statements_reset(); send values as parameters.",
+        message=f"pg_stat_statements evicted its least-used entries {evicted:,} times{holds}: statements are "
+        "missing from the statistics.",
+        remedy="Raise pg_stat_statements.max, restart the server, and reset the statistics by "
+        "pg_stat_statements_reset(); send values as parameters.",
         evidence=rows([0], "statements_info"),
         value=float(evicted),
         threshold=thresholds["evictions"],

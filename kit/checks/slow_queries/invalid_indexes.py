@@ -37,7 +37,8 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
     yield Examined(len(indexes))
     building = _tables_being_built(frames)
     is_invalid = ~(indexes["is_valid"] & indexes["is_ready"]).fillna(True) & in_user_schema(indexes["schema_name"])
-    for position, row in indexes[is_invalid].iterrows():
+    invalid = indexes[is_invalid]
+    for position, row in zip(invalid.index, invalid.to_dict("records"), strict=True):
         subject = Subject("index", row["index_name"], row["schema_name"])
         if (row["schema_name"], row["table_name"]) in building:
             yield NotExamined(
@@ -48,9 +49,10 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
         yield Finding(
             severity="warning",
             subject=subject,
-            message=f"{subject.qualified} on {row['table_name']} is not valid: its build failed or was cancelled, and no statement uses it.",
+            message=f"{subject.qualified} on {row['table_name']} is not valid: its build failed or was "
+            "cancelled, and no statement uses it.",
             remedy=f"{verb} {subject.qualified}",
-            evidence=rows([int(str(position))], "indexes"),
+            evidence=rows([int(position)], "indexes"),
             relations=frozenset({row["table_name"]}),
         )
 

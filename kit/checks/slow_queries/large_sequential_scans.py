@@ -77,7 +77,8 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
             message=f"{subject.qualified} ({row['live_rows']:,} rows) was read from end to end {row['sequential_scans']:,} times "
             f"({row['sequential_rows_read']:,} rows in all), against {_shown(row['index_scans'])} scans by index.",
             remedy=index
-            or f"Find the statements that read {subject.qualified} without an index (EXPLAIN shows Seq Scan), and index what they compare.",
+            or f"Find the statements that read {subject.qualified} without an index (EXPLAIN shows Seq "
+            "Scan), and index what they compare.",
             evidence=rows([int(position)], "table_statistics"),
             value=float(row["sequential_scans"]),
             threshold=thresholds["minimum_scans"],

@@ -19,7 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kit.analyze.bloat import in_user_schema
+import pandas as pd
+
+from kit.analyze.bloat import in_user_schema, plain_lists
 from kit.analyze.findings import Examined, Finding, Judgement, Severity, Subject, quoted
 from kit.checks import Threshold, rows
 from kit.checks.slow_queries._indexes import create_index, leads_with, usable_indexes
@@ -53,7 +55,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
     names = list(zip(statistics["schema_name"], statistics["relation_name"], strict=True))
     live = dict(zip(names, statistics["live_rows"].fillna(0), strict=True))
     deleted = dict(zip(names, statistics["rows_deleted"].fillna(0), strict=True))
-    unindexed = keys[_unindexed(frames, keys) & in_user_schema(keys["schema_name"]).to_numpy()]
+    unindexed = keys[_unindexed(frames, keys) & in_user_schema(keys["schema_name"])]
     for position, row in zip(unindexed.index, unindexed.to_dict("records"), strict=True):
         # The parent of partitions has no counters of its own, so its size is not known: 0.
         count = int(live.get((row["schema_name"], row["table_name"]), 0))
@@ -62,15 +64,17 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
             yield _finding(row, int(position), count, deletes, thresholds)
 
 
-def _unindexed(frames: Frames, keys: Any) -> list[bool]:
+def _unindexed(frames: Frames, keys: pd.DataFrame) -> pd.Series:
     indexes = usable_indexes(frames)
-    by_table: dict[str, list[Any]] = {}
-    for oid, columns in zip(indexes["table_oid"], indexes["column_names"], strict=True):
+    indexes = indexes[indexes["table_oid"].isin(keys["table_oid"])]
+    by_table: dict[str, list[list[str] | None]] = {}
+    for oid, columns in zip(indexes["table_oid"], plain_lists(indexes["column_names"]), strict=True):
         by_table.setdefault(oid, []).append(columns)
-    return [
-        not any(leads_with(have, wanted) for have in by_table.get(oid, []))
-        for oid, wanted in zip(keys["table_oid"], keys["column_names"], strict=True)
+    verdicts = [
+        not any(leads_with(have or [], wanted or []) for have in by_table.get(oid, []))
+        for oid, wanted in zip(keys["table_oid"], plain_lists(keys["column_names"]), strict=True)
     ]
+    return pd.Series(verdicts, index=keys.index, dtype=bool)
 
 
 def _finding(row: Mapping[str, Any], position: int, count: int, deletes: int, thresholds: Mapping[str, float]) -> Finding:

@@ -23,7 +23,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from kit.analyze.bloat import in_user_schema, shown_bytes
+from kit.analyze.bloat import in_user_schema, plain_lists, shown_bytes
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import Threshold, rows
 from kit.checks.slow_queries._indexes import leads_with
@@ -48,14 +48,16 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
         return
     indexes = frames["indexes"].reset_index(drop=True)
     yield Examined(len(indexes))
-    for position, row in _unused(frames, indexes, thresholds["minimum_bytes"]).iterrows():
+    unused = _unused(frames, indexes, thresholds["minimum_bytes"])
+    for position, row in zip(unused.index, unused.to_dict("records"), strict=True):
         subject = Subject("index", row["index_name"], row["schema_name"])
         yield Finding(
             severity="info",
             subject=subject,
-            message=f"{subject.qualified} ({shown_bytes(row['index_bytes'])}, on {row['table_name']}) was not scanned once in {days:.0f} days.",
+            message=f"{subject.qualified} ({shown_bytes(row['index_bytes'])}, on {row['table_name']}) was not "
+            f"scanned once in {days:.0f} days.",
             remedy=f"drop index concurrently {subject.qualified}",
-            evidence=rows([int(str(position))], "indexes"),
+            evidence=rows([int(position)], "indexes"),
             value=0.0,
             threshold=0.0,
             unit="scans",
@@ -79,10 +81,10 @@ def _unused(frames: Frames, indexes: pd.DataFrame, minimum_bytes: float) -> pd.D
         (is_idle & ~indexes["table_oid"].isin(partitions)).fillna(False) & in_user_schema(indexes["schema_name"])
     ]
     keys: dict[str, list[list[str]]] = {}
-    for oid, columns in zip(frames["foreign_keys"]["table_oid"], frames["foreign_keys"]["column_names"], strict=True):
-        keys.setdefault(oid, []).append(columns)
+    for oid, key in zip(frames["foreign_keys"]["table_oid"], plain_lists(frames["foreign_keys"]["column_names"]), strict=True):
+        keys.setdefault(oid, []).append(key or [])
     serves = [
-        any(leads_with(columns, key) for key in keys.get(oid, []))
-        for oid, columns in zip(candidates["table_oid"], candidates["column_names"], strict=True)
+        any(leads_with(columns or [], key) for key in keys.get(oid, []))
+        for oid, columns in zip(candidates["table_oid"], plain_lists(candidates["column_names"]), strict=True)
     ]
     return candidates[[not item for item in serves]].sort_values("index_bytes", ascending=False)

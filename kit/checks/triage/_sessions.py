@@ -1,8 +1,13 @@
-"""How to end a session, and how to name one."""
+"""How to end a session, and how to name it and what it waits for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
+
+from kit.analyze.findings import quoted
+from kit.analyze.locks import PREPARED
 
 
 def termination(pid: int, started_at: datetime | None, effect: str) -> str:
@@ -29,3 +34,18 @@ def shown_seconds(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = int(seconds // 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def lock_waited_for(row: Mapping[str, Any]) -> str:
+    """Return what a blocked session waits for, in words."""
+    if not row["relation_name"]:
+        return f"{row['mode']} on a {row['lock_type']}"
+    relation = f"{quoted(row['schema_name'])}.{quoted(row['relation_name'])}"
+    is_row = row["lock_type"] in ("transactionid", "tuple")
+    return f"{row['mode']} on a row of {relation}" if is_row else f"{row['mode']} on {relation}"
+
+
+def shown_blockers(pids: list[str]) -> str:
+    """Return the direct blockers of a session, in words."""
+    names = ["a prepared transaction" if pid == str(PREPARED) else f"session {pid}" for pid in pids[:5]]
+    return ", ".join(names) + (f" and {len(pids) - 5} more" if len(pids) > 5 else "")

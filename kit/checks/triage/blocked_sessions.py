@@ -22,10 +22,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kit.analyze.changes import records
-from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Severity, Subject, quoted
+from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Severity, Subject
 from kit.analyze.locks import PREPARED, blocked_sessions
 from kit.checks import Threshold, rows
-from kit.checks.triage._sessions import shown_application, shown_seconds, termination
+from kit.checks.triage._sessions import lock_waited_for, shown_application, shown_blockers, shown_seconds, termination
 from kit.evidence.model import Frames
 
 LAYER = "capacity and performance"
@@ -86,12 +86,10 @@ def _finding(row: Row, position: int, thresholds: Mapping[str, float]) -> Findin
 
 
 def _message(row: Row) -> str:
-    what = f"{quoted(row['schema_name'])}.{quoted(row['relation_name'])}" if row["relation_name"] else f"a {row['lock_type']}"
     upper = "up to " if row["is_upper_bound"] else ""
-    return (
-        f"Session {row['blocked_pid']} ({shown_application(row['application_name'])}) has waited {upper}{shown_seconds(row['waiting_seconds'])} "
-        f"for {row['mode']} on {what}, behind {_listed(row['blocker_pids'])}. {_root(row)}"
-    )
+    waited = f"has waited {upper}{shown_seconds(row['waiting_seconds'])} for {lock_waited_for(row)}"
+    who = f"Session {row['blocked_pid']} ({shown_application(row['application_name'])})"
+    return f"{who} {waited}, behind {shown_blockers(row['blocker_pids'])}. {_root(row)}"
 
 
 def _root(row: Row) -> str:
@@ -108,18 +106,17 @@ def _root(row: Row) -> str:
     )
 
 
-def _listed(pids: list[str]) -> str:
-    names = ["a prepared transaction" if pid == str(PREPARED) else f"session {pid}" for pid in pids[:5]]
-    return ", ".join(names) + (f" and {len(pids) - 5} more" if len(pids) > 5 else "")
-
-
 def _remedy(row: Row) -> str:
     if row["root_pid"] is None:
         return "Wait for deadlock_timeout, after which the server ends one of them; then make the applications lock in one order."
     if row["root_pid"] == PREPARED:
         return (
-            "Find it by `select gid, prepared, owner, database from pg_prepared_xacts order by prepared`, ask its coordinator, and end it "
+            "Find it by `select gid, prepared, owner, database from pg_prepared_xacts order by "
+            "prepared`, ask its coordinator, and end it "
             "by `commit prepared '…'` or `rollback prepared '…'`."
         )
-    ends = f"ends session {row['root_pid']} of {shown_application(row['root_application_name'])}; what its transaction did is rolled back"
+    ends = (
+        f"ends session {row['root_pid']} of {shown_application(row['root_application_name'])}; what its "
+        "transaction did is rolled back"
+    )
     return termination(row["root_pid"], row["root_started_at"], ends.replace("\n", " "))

@@ -70,7 +70,8 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
         subject=Subject("setting", "max_connections"),
         message=f"{len(clients)} of {slots} connection slots for ordinary roles are taken, {idle} of them idle; "
         f"most ({who.iloc[0]}) are held by application {who.index[0] or '(no name)'!r}.",
-        remedy="Make the pool of that application smaller, or put a pooler in transaction mode in between; end sessions that are idle "
+        remedy="Make the pool of that application smaller, or put a pooler in transaction mode in between; "
+        "end sessions that are idle "
         "for long. More slots (max_connections) need a restart and memory.",
         evidence=rows(list(clients.index), "sessions"),
         value=round(fraction, 4),

@@ -33,7 +33,8 @@ DIAGNOSES = (
     Diagnosis(
         r"too many connections for role",
         "The role has as many sessions as its connection limit allows.",
-        f"See who holds them (`{_WHO}`), make the pools of that role smaller, or raise the limit by `alter role … connection limit`.",
+        f"See who holds them (`{_WHO}`), make the pools of that role smaller, or raise the limit by "
+        "`alter role … connection limit`.",
     ),
     Diagnosis(
         r"too many connections for database",

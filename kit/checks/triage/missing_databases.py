@@ -32,12 +32,14 @@ DIAGNOSES = (
     Diagnosis(
         r"not currently accepting connections",
         "The database exists but takes no sessions.",
-        "Find out who closed it (a restore, a rename, a template); its owner opens it by `alter database … allow_connections true`.",
+        "Find out who closed it (a restore, a rename, a template); its owner opens it by `alter "
+        "database … allow_connections true`.",
     ),
     Diagnosis(
         r"",
         "The server has no database of this name.",
-        "Check the name (it is case-sensitive; without one libpq takes the user's name) and the host: `psql -l` there lists what it has. "
+        "Check the name (it is case-sensitive; without one libpq takes the user's name) and the "
+        "host: `psql -l` there lists what it has. "
         "If it is the right server, create the database and run its migrations.",
     ),
 )

@@ -43,13 +43,15 @@ DIAGNOSES = (
     Diagnosis(
         r"role .+ does not exist|no such user",
         "The server has no such role.",
-        "Check the user's name: it is case-sensitive, must be percent-encoded in a URL, and on Cloud SQL an IAM service account is "
+        "Check the user's name: it is case-sensitive, must be percent-encoded in a URL, and on Cloud "
+        "SQL an IAM service account is "
         "named without .gserviceaccount.com.",
     ),
     Diagnosis(
         r"pg_hba\.conf rejects|no pg_hba\.conf entry",
         "The server has no line in pg_hba.conf that lets this user in from this address with (or without) encryption.",
-        "Read the address and the encryption in the message; then set sslmode, connect from an allowed network, or have a line added.",
+        "Read the address and the encryption in the message; then set sslmode, connect from an "
+        "allowed network, or have a line added.",
     ),
     Diagnosis(
         r"permission denied for database",
@@ -59,7 +61,8 @@ DIAGNOSES = (
     Diagnosis(
         r"IAM|cloudsql",
         "The instance refused the IAM login.",
-        "Check the flag cloudsql.iam_authentication, the roles cloudsql.client and cloudsql.instanceUser, and that the IAM user exists.",
+        "Check the flag cloudsql.iam_authentication, the roles cloudsql.client and "
+        "cloudsql.instanceUser, and that the IAM user exists.",
     ),
     Diagnosis(
         r"peer|ident",

@@ -52,7 +52,8 @@ DIAGNOSES = (
     Diagnosis(
         r"connection refused",
         "The host answers, but nothing listens on that port.",
-        "Check the port, that the server runs, and that listen_addresses covers this address; for a proxy or sidecar, that it has started.",
+        "Check the port, that the server runs, and that listen_addresses covers this address; for a "
+        "proxy or sidecar, that it has started.",
     ),
     Diagnosis(
         r"could not translate host name|name or service not known|nodename nor servname|name resolution|no address associated",
@@ -62,7 +63,8 @@ DIAGNOSES = (
     Diagnosis(
         r"network is unreachable|no route to host|address family not supported",
         "There is no route to that address from here.",
-        "Check VPN, VPC connector and address family: an IPv6-only host (Supabase's direct one) cannot be reached over IPv4; use its pooler.",
+        "Check VPN, VPC connector and address family: an IPv6-only host (Supabase's direct one) "
+        "cannot be reached over IPv4; use its pooler.",
     ),
     Diagnosis(
         r"starting up|not yet accepting|recovery mode|consistent recovery state",
@@ -87,7 +89,8 @@ DIAGNOSES = (
     Diagnosis(
         r"server closed the connection|connection reset|broken pipe|eof",
         "The connection was made and then closed before a session began.",
-        "Check what listens there: a proxy whose server is gone, a server that runs out of memory, or another protocol on that port.",
+        "Check what listens there: a proxy whose server is gone, a server that runs out of memory, "
+        "or another protocol on that port.",
     ),
     Diagnosis(
         r"", "No connection came about.", "Read the message; try the same connection string with psql from the same place."
@@ -95,8 +98,10 @@ DIAGNOSES = (
 )
 _STRAY = Diagnosis(
     r"",
-    "The host holds a blank or control character (a carriage return or newline from a secret's file is typical), so it names nothing.",
-    "Write the value again without it, for example with `printf %s` instead of `echo`, as a new version of the secret, and deploy again.",
+    "The host holds a blank or control character (a carriage return or newline from a secret's file "
+    "is typical), so it names nothing.",
+    "Write the value again without it, for example with `printf %s` instead of `echo`, as a new "
+    "version of the secret, and deploy again.",
 )
 
 

@@ -1,0 +1,79 @@
+"""`make bench`: ratios measured in one run on a catalog of 10,000 tables.
+
+Prints the time of a capture, of psql for the same query files, and of a whole `kit run`; no number is a test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kit.case.collecting import collected
+from kit.collect.queries import choose, fact_queries
+from kit.evidence.model import Capture
+from kit.report.running import order_of, run
+from kit.sandbox import server as sandbox
+from kit.sandbox.server import Server
+from kit.target import resolve
+
+CATALOG = Path(os.environ.get("KIT_BENCH_CATALOG", Path(__file__).parents[2] / "shared" / "bench" / "big_catalog.sql"))
+TABLES = int(os.environ.get("KIT_BENCH_TABLES", "10000"))
+ROUNDS = 3
+
+
+def main() -> None:
+    """Build the catalog, then time psql, the capture and the run, the best of some rounds each."""
+    if not CATALOG.is_file() or shutil.which("psql") is None:
+        sys.exit(f"The bench needs psql and {CATALOG} (or KIT_BENCH_CATALOG).")
+    settings = {"max_locks_per_transaction": "1024"}
+    with sandbox.running(settings=settings) as server, tempfile.TemporaryDirectory() as folder:
+        server.create_database("bench")
+        server.execute("create extension pg_stat_statements", "bench")
+        _timed(f"building {TABLES} tables", lambda: _psql(server, "-v", f"tables={TABLES}", "-f", str(CATALOG)))
+        psql = min(_timed("psql, the same query files", lambda: _psql(server, *_files(server))) for _ in range(ROUNDS))
+        capture = min(_timed("capture", lambda: _capture(server)) for _ in range(ROUNDS))
+        whole = _timed("kit run, whole", lambda: _run(server, Path(folder)))
+        size = (Path(folder) / "bench" / "report.html").stat().st_size
+    print(f"capture ÷ psql: {capture / psql:.2f} (goal ≤ 1.5)")
+    print(f"kit run: {whole:.1f} s (goal ≤ 25), report.html {size / 1e6:.1f} MB")
+
+
+def _timed(words: str, work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - started
+    print(f"{words}: {seconds:.2f} s", flush=True)
+    return seconds
+
+
+def _psql(server: Server, *arguments: str) -> None:
+    command = ["psql", "-X", "-q", "-A", "-t", "-o", os.devnull, "-v", "ON_ERROR_STOP=1"]
+    environment = {**os.environ, "PGOPTIONS": "-c client_min_messages=warning"}
+    subprocess.run([*command, *arguments, server.dsn("bench")], check=True, stdout=subprocess.DEVNULL, env=environment)
+
+
+def _files(server: Server) -> list[str]:
+    extensions = {"pg_stat_statements": "1.12"}
+    chosen = [choose(variants, server.version, extensions) for variants in fact_queries().values()]
+    files = [part for query in chosen if query for part in ("-f", str(query.path))]
+    return ["-v", "pg_stat_statements_schema=public", *files]
+
+
+def _capture(server: Server) -> Capture:
+    return collected(resolve(server.dsn("bench")))
+
+
+def _run(server: Server, reports: Path) -> None:
+    order = order_of("bench", server.dsn("bench"), None, None, None, (), (), (), None, reports, lambda words: print(f"  {words}", flush=True))
+    report = run(order)
+    print(f"  verdict after {report.verdict_seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
