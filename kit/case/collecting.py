@@ -30,9 +30,9 @@ def collected(target: Target, only: Iterable[str] | None = None) -> Capture:
 
 @contextlib.contextmanager
 def progress_line() -> Iterator[Callable[[str], None]]:
-    """Yield a function that tells what is being done; quiet where standard error is no terminal."""
+    """Yield a function that tells what is being done; quiet but on a terminal and in Jupyter."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not (console.is_terminal or console.is_jupyter)) as progress:
         task = progress.add_task("Connecting")
         yield lambda words: progress.update(task, description=words)

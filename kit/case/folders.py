@@ -49,10 +49,16 @@ def opened_folder(name: str) -> Path:
     if name == RECORDED:
         return RECORDED_FOLDER
     standing_aside = os.environ.get("KIT_CASE_FOLDER")
-    folder = Path(standing_aside) if standing_aside else reports_folder() / checked_name(name)
+    folder = Path(standing_aside) if standing_aside else _around(checked_name(name)) or reports_folder() / name
     if not folder.is_dir():
         raise UsageError(f"There is no case {name!r} in {folder.parent.name}/.", f"Make it: kit run {name} --target T")
     return folder
+
+
+def _around(name: str) -> Path | None:
+    """Return the case folder of that name around the working folder: a working copy runs inside it."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if folder.name == name and (folder / CAPTURES).is_dir()), None)
 
 
 def captures(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,6 +102,7 @@ def _collect(state: _Collecting, wanted: set[str], propose: Propose | None, prog
         _run_group(state, _chosen(state, names), progress)
     if propose is not None:
         _run_probes(state, propose({name: e.frame for name, e in state.evidence.items()}), progress)
+    _date_statistics(state)
 
 
 def _session(state: _Collecting, progress: Progress) -> None:
@@ -223,6 +224,26 @@ def _masked(columns: tuple[Column, ...], rows: list[tuple[Any, ...]]) -> list[tu
                 values[position] = masking.masker(mask, named)(values[position])
         masked.append(tuple(values))
     return masked
+
+
+def _date_statistics(state: _Collecting) -> None:
+    """Say of cumulative counters since when they run, where the server tells."""
+    for name, (origin, only_current) in _COUNTED_SINCE.items():
+        frame = state.evidence[origin].frame if origin in state.evidence else None
+        if name not in state.evidence or frame is None:
+            continue
+        resets = frame[frame["is_current"]]["statistics_reset_at"] if only_current else frame["statistics_reset_at"]
+        since = resets.iloc[0] if len(resets) and pd.notna(resets.iloc[0]) else None
+        evidence = state.evidence[name]
+        provenance = evidence.provenance.model_copy(update={"statistics_since": since and since.to_pydatetime()})
+        state.evidence[name] = replace(evidence, provenance=provenance)
+
+
+_COUNTED_SINCE = {
+    "table_statistics": ("databases", True),
+    "indexes": ("databases", True),
+    "statements": ("statements_info", False),
+}
 
 
 def _run_probes(state: _Collecting, requests: Sequence[ProbeRequest], progress: Progress) -> None:

@@ -17,6 +17,7 @@ import psutil
 
 from kit.report import worker
 from kit.report.worker import Job, Outcome
+from kit.sandbox.scratch import deferred_signals
 
 _SPAWN = multiprocessing.get_context("spawn")
 _PATIENCE_SECONDS = 5.0
@@ -56,14 +57,8 @@ class Lane:
             return Outcome(self._job.name, "dead kernel", seconds, "the process that ran it died")
         return found
 
-    def close(self) -> None:
-        """Let the process end by itself, and see that it does."""
-        self._pipe.close()
-        self._process.join(_PATIENCE_SECONDS)
-        self.kill()
-
     def kill(self) -> None:
-        """End the process, its kernel, and what a cell has started, at once."""
+        """End the process, its kernel, and what a cell has started, at once; there is nothing that it would tidy up."""
         if self._process.pid is not None and self._process.is_alive():
             _kill([*_descendants(self._process.pid), psutil.Process(self._process.pid)])
         self._process.join(_PATIENCE_SECONDS)
@@ -71,7 +66,7 @@ class Lane:
     def _start(self) -> None:
         self._pipe, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=worker.serve, args=(theirs,), daemon=True)
-        with _interrupts_blocked():
+        with deferred_signals(), _interrupts_blocked():
             self._process.start()
         theirs.close()
 
@@ -83,18 +78,17 @@ class Lane:
 
 @contextlib.contextmanager
 def open_lanes(count: int, private_folder: Path) -> Iterator[list[Lane]]:
-    """Yield worker processes; when the block is left by an error or Ctrl-C, they and their kernels end at once."""
+    """Yield worker processes; when the block is left, also by an error or Ctrl-C, they and their kernels end at once."""
     lanes: list[Lane] = []
     try:
-        lanes.extend(Lane() for _ in range(count))
+        for _ in range(count):
+            lanes.append(Lane())  # one by one, so that none is forgotten when Ctrl-C comes between
         yield lanes
-    except BaseException:
-        for lane in lanes:
-            lane.kill()
-        end_processes_of(private_folder)
-        raise
-    for lane in lanes:
-        lane.close()
+    finally:
+        with deferred_signals():
+            for lane in lanes:
+                lane.kill()
+            end_processes_of(private_folder)
 
 
 def run_all(lanes: Sequence[Lane], jobs: Sequence[Job]) -> Iterator[Outcome]:
