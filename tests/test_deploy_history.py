@@ -152,6 +152,11 @@ def test_a_revision_that_still_starts_is_not_examined(judge: Any, healthy: Files
     assert (found.examined, found.not_examined) == (1, (NotExamined("session-api-00002-bex", reason),))
 
 
+def test_a_retired_revision_did_not_fail(judge: Any, healthy: Files) -> None:
+    healthy["revisions"][1]["status"]["conditions"][0] |= {"status": "False", "reason": "Retired"}
+    assert judge(healthy)["failed_revisions"].status == "clean"
+
+
 def test_a_latest_revision_that_never_got_ready_is_not_serving(judge: Any, healthy: Files) -> None:
     status = healthy["service"]["status"]
     status["latestCreatedRevisionName"] = "session-api-00003-cid"

@@ -98,9 +98,17 @@ class Case:
     def derived(self, name: str, top: int = 20) -> Display:
         """Return the first rows of a derived table to look at; where it cannot be made, the sentence that says why."""
         try:
-            return Listing(DERIVED[name].title, self.table(name).head(top))
+            made = DERIVED[name]
+            return Listing(made.title, self.table(name).sort_values(made.order, ascending=False)[list(made.shown)].head(top))
         except UsageError as error:
             return displays.Sentence(error.message)
+
+    def evidence_behind(self, area: str, *also: str, limit: int = 20) -> Display:
+        """Return the evidence that the findings of an area point at, and further evidence by name."""
+        named = [finding.evidence.name for result in self._results(area) for finding in result.findings]
+        names = dict.fromkeys([*also, *named])
+        shown = tuple(self.evidence(name, limit) for name in names)
+        return evidence.Several(shown) if shown else displays.Sentence("No finding points at any evidence.")
 
     def figure(self, name: str, **options: Any) -> Display:
         """Return a figure by name: `sessions`, `blocking`, `access`, `bloat`, `statements`, `changes`, `layers`."""

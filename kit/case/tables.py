@@ -18,19 +18,36 @@ Derive = Callable[[Frames], pd.DataFrame]
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A table made from evidence: what it is, which evidence it needs, and how it is made."""
+    """A table made from evidence: what it is, which evidence it needs, how it is made.
+
+    A notebook shows the columns `shown`, the greatest `order` first.
+    """
 
     title: str
     needs: tuple[str, ...]
     derive: Derive
+    order: str
+    shown: tuple[str, ...]
 
 
 DERIVED = {
     "bloat": Derived(
-        "Estimated bloat of tables", ("relation_sizes", "relations", "column_widths", "table_statistics"), bloat.estimate_heap
+        "Estimated bloat of tables, the most wasted first",
+        ("relation_sizes", "relations", "column_widths", "table_statistics"),
+        bloat.estimate_heap,
+        "wasted_bytes",
+        ("schema_name", "relation_name", "table_bytes", "wasted_bytes", "wasted_fraction", "live_rows", "dead_rows", "reason"),
     ),
-    "schema_access": Derived("Which role can use which schema", schema_access.NEEDS, schema_access.schema_access),
-    "blocked_sessions": Derived("Who waits for whom", ("blocking", "sessions"), locks.blocked_sessions),
+    "schema_access": Derived(
+        "Which role can use which schema", schema_access.NEEDS, schema_access.schema_access, "relations", schema_access.COLUMNS
+    ),
+    "blocked_sessions": Derived(
+        "Who waits for whom, the longest first",
+        ("blocking", "sessions"),
+        locks.blocked_sessions,
+        "waiting_seconds",
+        tuple(column.name for column in locks.COLUMNS),
+    ),
 }
 
 

@@ -85,6 +85,19 @@ class MissingEvidence(Display):
 
 
 @dataclass(frozen=True, slots=True)
+class Several(Display):
+    """Several displays, one under the other."""
+
+    displays: tuple[Display, ...]
+
+    def html(self) -> Markup:
+        return element("div", *(display.html() for display in self.displays), css="kit-several")
+
+    def text(self) -> str:
+        return "\n\n".join(display.text() for display in self.displays)
+
+
+@dataclass(frozen=True, slots=True)
 class Listing(Display):
     """A heading sentence and a table of plain rows."""
 
