@@ -31,7 +31,10 @@ LOGGED = {
     "autovacuum": "off",
 }
 ENTRY = re.compile(r"^(?P<at>\d{4}-\d\d-\d\d [\d:.]+) UTC\|(?P<user>[^|]*)\|LOG:  (?P<words>.*)", re.DOTALL)
-CONTROL = re.compile(r"BEGIN READ ONLY|COMMIT|ROLLBACK|(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO SAVEPOINT) sa_savepoint_\d+")
+CONTROL = re.compile(
+    r"BEGIN READ ONLY|COMMIT|ROLLBACK|(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO SAVEPOINT) sa_savepoint_\d+"
+    r"|set /\* incident-kit limits \*/ local lock_timeout = '100ms'"
+)
 MARKER = re.compile(r"(?:select|with) /\* incident-kit ([a-z_-]+) \*/ ", re.IGNORECASE)
 
 
@@ -46,7 +49,7 @@ class Sent:
     @property
     def mark(self) -> str | None:
         found = MARKER.match(self.text)
-        return None if found is None else "limits" if "set_config" in self.text else found[1]
+        return found[1] if found else None
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,11 @@ def test_every_query_carries_the_marker_with_its_name(logged: Logged) -> None:
 def test_the_session_is_recorded_before_anything_is_set(logged: Logged) -> None:
     marks = [sent.mark for sent in logged.queries]
 
+    setting = [number for number, sent in enumerate(logged.sent) if re.match("set|.*set_config", sent.text)]
     assert logged.sent[0].text == "BEGIN READ ONLY"
     assert marks[:3] == ["session", "settings", "limits"]
+    assert logged.sent[setting[0] - 2].text == "COMMIT"
+    assert [sent.mark for sent in logged.sent[: setting[0]] if sent.mark] == ["session", "settings"]
 
 
 def test_every_setting_ends_with_its_transaction(logged: Logged) -> None:
@@ -110,7 +116,7 @@ def test_every_setting_ends_with_its_transaction(logged: Logged) -> None:
 
     assert calls
     assert all(call.args[2].val.boolval is True for call in calls)
-    assert not any(re.match("set|reset|discard", sent.text, re.IGNORECASE) for sent in logged.sent)
+    assert not any(re.match(r"set(?! /\*.*\*/ local)|reset|discard", sent.text, re.IGNORECASE) for sent in logged.sent)
 
 
 def test_every_transaction_ends_within_ten_seconds(logged: Logged) -> None:
@@ -125,9 +131,7 @@ def test_a_query_that_begins_late_can_still_end_within_the_transaction() -> None
     assert connection.UNSET_SECONDS + connection.CANCEL_SECONDS <= postgres.TRANSACTION_SECONDS
 
 
-def test_what_no_longer_fits_into_a_transaction_gets_one_of_its_own(
-    quiet: Staged, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_no_longer_fits_into_a_transaction_gets_one_of_its_own(quiet: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "BEGIN_SECONDS", 0.0)
     start = quiet.server.log_file.stat().st_size
 

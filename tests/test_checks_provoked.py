@@ -1,8 +1,8 @@
 """Every check against the defect it is for, on a real server: clean, provoke, found, apply the printed remedy, clean.
 
 `tests/provoke/<check id>.py` holds `provoke(server, database)`, a context manager that makes the defect and yields a
-dictionary: `expected` (fingerprints), and where needed `thresholds`, `symptom`, `conninfo` (to ask with), and `repair`
-where the remedy is words: it may return the connection string to ask with afterwards.
+dictionary: `expected` (fingerprints), and where needed `absent` (what is like it and no defect), `thresholds`, `symptom`,
+`conninfo` (to ask with), and `repair` where the remedy is words: it may return the connection string to ask with afterwards.
 """
 
 import importlib.util
@@ -42,6 +42,7 @@ def test_clean_provoked_found_repaired_clean(check: str, server: Server, databas
         expected = set(given["expected"])
         found = until(lambda: findings(check, conninfo, given), lambda found: expected <= set(found))
         assert expected <= set(found)
+        assert not set(given.get("absent", ())) & set(found)
         described(found[name] for name in expected)
         conninfo = repaired(server, database, given, [found[name] for name in sorted(expected)]) or conninfo
         left = until(lambda: findings(check, conninfo, given), lambda left: not expected & set(left))

@@ -245,9 +245,7 @@ def test_a_missing_kind_names_the_files_that_were_not_read(tmp_path: Path) -> No
     assert source.gaps["revisions"] == Gap(kind="not given", reason=f"{NOT_GIVEN['revisions']}; not read: x.json")
 
 
-@pytest.mark.parametrize(
-    ("name", "evidence"), [("revisions", "revisions"), ("services", "services"), ("audit", "audit_changes")]
-)
+@pytest.mark.parametrize(("name", "evidence"), [("revisions", "revisions"), ("services", "services"), ("audit", "audit_changes")])
 def test_an_empty_list_is_what_its_file_is_named_for(tmp_path: Path, name: str, evidence: str) -> None:
     source = collect_cloud(folder_of(tmp_path, **{name: []}), AT)
     assert (rows(source, evidence), name in source.gaps) == ([], False)
@@ -280,10 +278,7 @@ def test_a_file_may_have_any_name_and_is_only_so_large(tmp_path: Path, monkeypat
 def test_a_folder_that_is_not_there_is_a_target_error(tmp_path: Path) -> None:
     with pytest.raises(TargetError) as caught:
         collect_cloud(tmp_path / "none", AT)
-    assert (
-        caught.value.message
-        == f"The folder of cloud exports {tmp_path / 'none'} cannot be read: No such file or directory."
-    )
+    assert caught.value.message == f"The folder of cloud exports {tmp_path / 'none'} cannot be read: No such file or directory."
     assert caught.value.hint == "Name a folder of files that gcloud wrote with --format=json."
 
 
@@ -344,10 +339,7 @@ def test_a_bundle_keeps_the_source(tmp_path: Path) -> None:
 
 
 def test_incident_d_on_one_time_line() -> None:
-    told = [
-        (c.at.strftime("%H:%M"), c.kind, (c.outcome or "")[:6])
-        for c in changes({"cloud": Frames(collected("incident_d"))})
-    ]
+    told = [(c.at.strftime("%H:%M"), c.kind, (c.outcome or "")[:6]) for c in changes({"cloud": Frames(collected("incident_d"))})]
     assert told == [
         ("08:58", "iam grant", "failed"),
         ("09:04", "deploy", "accept"),
@@ -413,7 +405,4 @@ def test_a_database_tells_of_migrations_restarts_and_resets_once() -> None:
 
 
 def test_unknown_times_are_no_changes() -> None:
-    assert (
-        changes({"app": database_frames("app", session=(SESSION, [(None, None)])), "none": database_frames("none")})
-        == []
-    )
+    assert changes({"app": database_frames("app", session=(SESSION, [(None, None)])), "none": database_frames("none")}) == []

@@ -40,9 +40,7 @@ class GoogleSql:
         client.Config = CachedConfig
         self.client = ZetaSqlLocalService.get_instance().wasm_client
 
-    def rows(
-        self, sql: str, name: str, table: pa.Table, since: datetime, until: datetime
-    ) -> tuple[list[str], list[Row]]:
+    def rows(self, sql: str, name: str, table: pa.Table, since: datetime, until: datetime) -> tuple[list[str], list[Row]]:
         from zetasql.types import LanguageOptions
         from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
         from zetasql.wasi._pb2.zetasql.public import options_pb2
@@ -151,9 +149,7 @@ def test_duckdb_returns_what_googlesql_returns(google_sql: GoogleSql, folder: st
     assert rows
 
 
-_TEXTS = st.sampled_from(
-    ["", "a", "A/b", "a.b/c", "x/", "é", "ADD", "REMOVE", "roles/owner", "SetIamPolicy", "a\r\n", "1\x00"]
-)
+_TEXTS = st.sampled_from(["", "a", "A/b", "a.b/c", "x/", "é", "ADD", "REMOVE", "roles/owner", "SetIamPolicy", "a\r\n", "1\x00"])
 _METHODS = st.sampled_from(
     [
         "google.cloud.run.v1.Services.ReplaceService",
@@ -171,9 +167,7 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2),
     max_leaves=4,
 )
-_IMAGE = st.builds(
-    lambda image: {"service": {"spec": {"template": {"spec": {"containers": [{"image": image}]}}}}}, _JSON
-)
+_IMAGE = st.builds(lambda image: {"service": {"spec": {"template": {"spec": {"containers": [{"image": image}]}}}}}, _JSON)
 _PAYLOADS = st.fixed_dictionaries(
     {"methodName": _METHODS, "serviceName": st.sampled_from(["run.googleapis.com", "iam.googleapis.com", ""])},
     optional={

@@ -183,7 +183,8 @@ def test_two_cases_at_the_same_time(tmp_path: Path) -> None:
     ended = [process.communicate(timeout=240) for process in runs]
     assert [process.returncode for process in runs] == [1, 1], ended
     for case in ("one", "two"):
-        assert f"{case}\n" in json.dumps((tmp_path / case / "notebooks" / "triage.ipynb").read_text()).replace("\\n", "\n")
+        executed = nbformat.read(tmp_path / case / "notebooks" / "triage.ipynb", as_version=4)
+        assert executed.cells[-1].outputs[0].text == f"{case}\n"
         assert json.loads((tmp_path / case / folders.FINDINGS).read_text())["notebooks"][0]["status"] == "ok"
 
 
@@ -230,13 +231,14 @@ SWAPPING = """
 import sys, tempfile, pathlib
 from kit.report.staging import staged
 case = pathlib.Path(sys.argv[1])
-print("ready", flush=True)
 while True:
     try:
-        with staged(case) as aside:
-            (aside / "whole").write_text("x")
+        print("ready", flush=True)
+        while True:
+            with staged(case) as aside:
+                (aside / "whole").write_text("x")
     except KeyboardInterrupt:
-        print("interrupted", flush=True)
+        pass
 """
 
 
@@ -248,12 +250,11 @@ def test_an_interrupted_swap_never_loses_the_report(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SWAPPING, str(case)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
         chance = random.Random(7)
         for _ in range(100):
+            assert process.stdout.readline() == "ready\n"
             time.sleep(chance.random() / 200)  # not for luck: the moments are meant to differ
             process.send_signal(signal.SIGINT)
-            assert process.stdout.readline() == "interrupted\n"
         process.kill()
     with staging.only_run(case):
         pass

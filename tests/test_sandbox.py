@@ -23,9 +23,7 @@ from kit.sandbox import binaries, scratch, server
 PATIENCE_SECONDS = 60
 ROOT = Path(__file__).parent.parent
 
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root must run PostgreSQL as another"
-)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root must run PostgreSQL as another")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 
 CHILD = """
@@ -121,9 +119,7 @@ def test_surroundings_do_not_matter(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_sql_ascii() -> None:
     with server.running(encoding="SQL_ASCII") as running, running.connect() as connection:
         assert connection.info.parameter_status("server_encoding") == "SQL_ASCII"
-        connection.execute(
-            "create table odd as select convert_from('\\xe9ff', 'SQL_ASCII') as name"
-        )
+        connection.execute("create table odd as select convert_from('\\xe9ff', 'SQL_ASCII') as name")
         found = connection.execute("select name::bytea from odd").fetchone()
         assert found == (b"\xe9\xff",)
 
@@ -144,9 +140,7 @@ def test_modules_are_preloaded_only_when_there() -> None:
 def test_password() -> None:
     with server.running() as running:
         running.execute("create role guest login password 'p@ss/wörd'")
-        (running.data_folder / "pg_hba.conf").write_text(
-            "local all postgres trust\nlocal all all scram-sha-256\n"
-        )
+        (running.data_folder / "pg_hba.conf").write_text("local all postgres trust\nlocal all all scram-sha-256\n")
         running.execute("select pg_reload_conf()")
         running.restart()
         with running.connect(user="guest", password="p@ss/wörd") as connection:
@@ -266,9 +260,7 @@ def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_root
-def test_unreadable_binaries_are_copied_and_left_alone(
-    monkeypatch: pytest.MonkeyPatch, public_folder: Path
-) -> None:
+def test_unreadable_binaries_are_copied_and_left_alone(monkeypatch: pytest.MonkeyPatch, public_folder: Path) -> None:
     private = public_folder / "root's own"
     private.mkdir(mode=0o700)
     monkeypatch.setenv("KIT_POSTGRES_BIN", str(copy_embedded(private)))
@@ -306,11 +298,7 @@ def test_nothing_stays_behind(how: str) -> None:
 
 
 def test_interrupted_start_leaves_nothing(public_folder: Path) -> None:
-    code = (
-        "import pathlib, sys\n"
-        "from kit.sandbox import server\n"
-        "server.start(folder=pathlib.Path(sys.argv[1]))"
-    )
+    code = "import pathlib, sys\nfrom kit.sandbox import server\nserver.start(folder=pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(public_folder)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
@@ -364,9 +352,7 @@ def test_kept_server_outlives_the_kit() -> None:
         "    running.stop()\n"
         "print(running.dsn(), kept.connect, kept.stop, running.folder, sep='\\n')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     dsn, connect, stop, folder = done.stdout.splitlines()
     try:
         with psycopg.connect(dsn) as connection:
@@ -391,9 +377,7 @@ def test_fork_does_not_stop_the_server(shared: server.Server) -> None:
         "    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3\n"
         "    print(running.execute('select 5'))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[(5,)]\n"
 
 
@@ -443,9 +427,7 @@ def test_failed_download_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_pat
     """A program in npm's place that writes half a package, names a host and fails."""
     fake = tmp_path / "bin/npm"
     fake.parent.mkdir()
-    fake.write_text(
-        "#!/bin/sh\necho half >x.tgz\necho 'npm error code E404 secret.host' >&2\nexit 1"
-    )
+    fake.write_text("#!/bin/sh\necho half >x.tgz\necho 'npm error code E404 secret.host' >&2\nexit 1")
     fake.chmod(0o755)
     monkeypatch.setenv("KIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
@@ -539,9 +521,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def is_pending(pid: int, number: signal.Signals) -> bool:
-    status = dict(
-        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-    )
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return bool(int(status["ShdPnd"], 16) & 1 << number - 1)
 
 
@@ -551,6 +531,5 @@ def processes_about(folder: Path) -> list[psutil.Process]:
     return [
         one
         for one in found
-        if one.info["status"] != psutil.STATUS_ZOMBIE
-        and any(str(folder) in word for word in one.info["cmdline"] or [])
+        if one.info["status"] != psutil.STATUS_ZOMBIE and any(str(folder) in word for word in one.info["cmdline"] or [])
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -37,10 +38,12 @@ def markdown_table() -> str:
 
 def print_checks() -> None:
     """Print the checks as a table, thresholds included."""
-    printed = Table("check", "area", "layer", "severities", "thresholds", header_style="bold")
+    printed = Table(header_style="bold", box=SIMPLE)
+    for name in ("check", "area", "layer", "severities", "thresholds"):
+        printed.add_column(name, no_wrap=True)
     for check in registry().values():
         printed.add_row(check.id, check.area, check.layer, ", ".join(check.severities), _thresholds(check))
-    Console().print(printed)
+    Console(width=max(Console().width, 160)).print(printed)
 
 
 def _thresholds(check: Check) -> str:

@@ -32,12 +32,13 @@ CANCEL_SECONDS = 2.0
 APPLICATION_NAME = MARKER
 # Keepalives and tcp_user_timeout end a connection whose server vanished without a word.
 _NETWORK = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+_LOCK_TIMEOUT = "100ms"
 # set_config(…, is_local => true) is SET LOCAL, in one statement that carries the kit's marker.
 _LOCAL_SETTINGS = {
     "application_name": APPLICATION_NAME,
     "search_path": "",
     "statement_timeout": f"{STATEMENT_SECONDS}s",
-    "lock_timeout": "100ms",
+    "lock_timeout": _LOCK_TIMEOUT,
     "idle_in_transaction_session_timeout": "10s",
     # Rows hidden by row security become an error, so that they are "not examined" instead of absent.
     "row_security": "off",
@@ -104,6 +105,7 @@ class Database:
         self.statements += 2
         with self._connection.begin(), contextlib.nullcontext() if settings else self._cancelled_in_time():
             if settings:
+                self._limit_locks()
                 self.execute(_settings_statement())
             yield
 
@@ -113,6 +115,12 @@ class Database:
         self.statements += 2
         with self._connection.begin_nested():
             yield
+
+    def _limit_locks(self) -> None:
+        # SET looks nothing up in a catalog; set_config does, and would wait for as long as somebody locks that one.
+        self.statements += 1
+        text = f"set /* {MARKER} limits */ local lock_timeout = '{_LOCK_TIMEOUT}'"
+        self._connection.exec_driver_sql(text, execution_options={"no_parameters": True})
 
     @contextlib.contextmanager
     def _cancelled_in_time(self) -> Iterator[None]:
@@ -257,4 +265,4 @@ def _cancel(driver: psycopg.Connection[Any]) -> None:
 
 def _settings_statement() -> str:
     calls = ", ".join(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in _LOCAL_SETTINGS.items())
-    return f"select /* {MARKER} settings */ {calls}"
+    return f"select /* {MARKER} limits */ {calls}"

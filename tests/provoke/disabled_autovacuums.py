@@ -17,4 +17,7 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
         """,
         database,
     )
-    yield {"expected": ('disabled_autovacuums:table:public."Bulk load"', "disabled_autovacuums:table:public.totals")}
+    yield {
+        "expected": ('disabled_autovacuums:table:public."Bulk load"', "disabled_autovacuums:table:public.totals"),
+        "absent": ("disabled_autovacuums:table:public.kept",),
+    }

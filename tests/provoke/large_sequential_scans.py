@@ -20,7 +20,11 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
             connection.execute("select * from events where session_token = %s", (str(number),))
             connection.execute("select * from small where id = %s", (number,))
         connection.execute("select pg_stat_force_next_flush()")
-    yield {"expected": ("large_sequential_scans:table:public.events",), "repair": _repair}
+    yield {
+        "expected": ("large_sequential_scans:table:public.events",),
+        "absent": ("large_sequential_scans:table:public.small",),
+        "repair": _repair,
+    }
 
 
 def _repair(server: Server, database: str) -> None:

@@ -24,4 +24,7 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
         """,
         database,
     )
-    yield {"expected": ('unindexed_foreign_keys:foreign key:public."orders.orders_customer"',)}
+    yield {
+        "expected": ('unindexed_foreign_keys:foreign key:public."orders.orders_customer"',),
+        "absent": ('unindexed_foreign_keys:foreign key:public."returns.returns_customer"',),
+    }

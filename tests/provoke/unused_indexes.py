@@ -23,4 +23,7 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
     yield {
         "thresholds": {"minimum_statistics_days": 0, "minimum_bytes": 10_000},
         "expected": ('unused_indexes:index:public."Orders by note"',),
+        "absent": tuple(
+            f"unused_indexes:index:public.{name}" for name in ("orders_pkey", "orders_code_key", "orders_by_customer")
+        ),
     }
