@@ -74,7 +74,7 @@ def running() -> Iterator[server.Server]:
                     if table != "counted_twice":
                         # Else the counters of the rows written are added once more after VACUUM has set them.
                         connection.execute("select pg_stat_force_next_flush()")
-            connection.execute("create role reader login; grant usage on schema public to reader")
+            connection.execute("create role reader login; grant select (id) on half_deleted to reader")
         yield it
 
 
@@ -179,7 +179,7 @@ def test_hidden_statistics_are_not_examined(running: server.Server) -> None:
     judgements = judged(Frames(source), minimum_wasted_bytes=100_000)
     unseen = {j.subject: j.reason for j in judgements if isinstance(j, NotExamined)}
     assert "4 of 4 columns" in unseen["public.clean"]
-    assert "public.half_deleted" in unseen
+    assert "3 of 4 columns" in unseen["public.half_deleted"]
 
 
 def test_a_locked_table_is_not_examined(running: server.Server) -> None:

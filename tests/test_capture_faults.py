@@ -188,7 +188,7 @@ def test_names_in_no_known_encoding_are_marked_and_nothing_is_lost() -> None:
     relations = set(source.evidence["relations"].frame["relation_name"])
     assert {"caf\ufffd", "led\ufffd"} <= relations
     assert set(fact_queries()) <= set(source.evidence)
-    assert 'select ? from "caf\ufffd"' in set(source.evidence["statements"].frame["statement"])
+    assert 'select $1 from "caf\ufffd"' in set(source.evidence["statements"].frame["statement"])
     assert source.gaps["migrations:public.led\ufffd"].kind == "failed"
     assert judged(capture, Question("bytes")).results
 

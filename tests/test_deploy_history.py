@@ -89,7 +89,8 @@ def test_incident_d_names_the_three_revisions_that_could_not_have_worked(judge: 
             subject=Subject("revision", f"session-api-{number}"),
             message=f"Revision session-api-{number} was created {value:.1f} minutes before roles/cloudsql.client was "
             f"granted to {ACCOUNT} at 2025-06-03 10:42:48 UTC: it could not have reached '{INSTANCE}\\r'.",
-            remedy=f"Judge a fix by a revision created after the grant; then\ngcloud run revisions delete session-api-{number}",
+            remedy="Judge a fix by a revision created after the grant; then\n"
+            f"gcloud run revisions delete session-api-{number}",
             evidence=("revisions", (position,)),
             value=value,
             unit="minutes",
@@ -202,6 +203,11 @@ def test_traffic_pinned_to_an_older_revision_is_found(judge: Any, healthy: Files
     assert rest_is_clean(judge(healthy))
 
 
+def test_each_service_is_held_against_its_own_traffic(judge: Any, healthy: Files) -> None:
+    other = json.loads(json.dumps(healthy["service"]).replace("session-api", "billing"))
+    assert rest_is_clean(judge({**healthy, "service": [healthy["service"], other]}))
+
+
 def test_a_deploy_under_way_is_not_examined(judge: Any, healthy: Files) -> None:
     healthy["service"]["metadata"]["generation"] = 99
     found = judge(healthy)["revisions_not_serving"]
@@ -241,6 +247,11 @@ def test_roles_that_do_not_connect_do_not_count(judge: Any, healthy: Files, role
 @pytest.mark.parametrize("role", ["roles/cloudsql.editor", "roles/cloudsql.admin", "roles/editor", "roles/owner"])
 def test_stronger_roles_count(judge: Any, healthy: Files, role: str) -> None:
     binding_of(healthy, "roles/cloudsql.client")["role"] = role
+    assert judge(healthy)["service_accounts_without_cloudsql_client"].status == "clean"
+
+
+def test_what_everybody_may_the_account_may(judge: Any, healthy: Files) -> None:
+    binding_of(healthy, "roles/cloudsql.client")["members"] = ["allAuthenticatedUsers"]
     assert judge(healthy)["service_accounts_without_cloudsql_client"].status == "clean"
 
 
@@ -321,23 +332,33 @@ def test_a_role_held_besides_the_logged_one_clears(judge: Any) -> None:
     assert judge(files)["revisions_before_grant"].status == "clean"
 
 
+def policy_change(files: Files, entry_id: str, at: str, *actions: str) -> None:
+    entry = json.loads(json.dumps(grant_entry(files))) | {"insertId": entry_id, "timestamp": at}
+    delta = entry["protoPayload"]["serviceData"]["policyDelta"]
+    delta["bindingDeltas"] = [{**delta["bindingDeltas"][0], "action": action} for action in actions]
+    files["audit"].append(entry)
+
+
+def before_grant(result: Result) -> list[tuple[str, float | None]]:
+    return [(shown.subject.name, shown.value) for shown in result.findings]
+
+
 def test_between_revoke_and_grant_nothing_connects(judge: Any, healthy: Files) -> None:
-    grant = grant_entry(healthy)
-    revoke, again = json.loads(json.dumps(grant)), json.loads(json.dumps(grant))
-    revoke |= {"insertId": "r1", "timestamp": "2025-06-10T07:00:00Z"}
-    revoke["protoPayload"]["serviceData"]["policyDelta"]["bindingDeltas"][0]["action"] = "REMOVE"
-    again |= {"insertId": "r2", "timestamp": "2025-06-10T08:00:00Z"}
-    healthy["audit"] += [revoke, again]
-    [shown] = judge(healthy)["revisions_before_grant"].findings
-    assert (shown.subject.name, shown.value) == ("session-api-00002-bex", 29.992)
+    policy_change(healthy, "r1", "2025-06-10T07:00:00Z", "REMOVE")
+    policy_change(healthy, "r2", "2025-06-10T08:00:00Z", "ADD")
+    assert before_grant(judge(healthy)["revisions_before_grant"]) == [("session-api-00002-bex", 29.992)]
+
+
+def test_what_the_log_first_revokes_was_held_before(judge: Any, healthy: Files) -> None:
+    policy_change(healthy, "r1", "2025-06-10T07:00:00Z", "REMOVE")
+    policy_change(healthy, "r2", "2025-06-10T08:00:00Z", "ADD")
+    healthy["audit"].remove(next(entry for entry in healthy["audit"] if entry["insertId"] == "a1"))
+    assert before_grant(judge(healthy)["revisions_before_grant"]) == [("session-api-00002-bex", 29.992)]
 
 
 def test_a_changed_condition_is_no_gap_in_the_grant(judge: Any, healthy: Files) -> None:
-    change = json.loads(json.dumps(grant_entry(healthy)))
-    change |= {"insertId": "c1", "timestamp": "2025-06-10T07:00:00Z"}
-    deltas = change["protoPayload"]["serviceData"]["policyDelta"]["bindingDeltas"]
-    deltas.append({**deltas[0], "action": "REMOVE"})
-    healthy["audit"].append(change)
+    policy_change(healthy, "c1", "2025-06-10T07:00:00Z", "ADD", "REMOVE")
+    policy_change(healthy, "c2", "2025-06-10T08:00:00Z", "ADD", "REMOVE")
     assert judge(healthy)["revisions_before_grant"].status == "clean"
 
 
@@ -393,7 +414,9 @@ def migrations(*rows: tuple[Any, ...], **thresholds: float) -> Result:
     provenance = Provenance(title="", grain="", text="", text_sha256="", at=AT, seconds=0, rows=len(rows))
     evidence = {"migrations": Evidence(build_frame(LEDGER, rows), LEDGER, provenance)}
     source = Source("app", "postgres", "laptop", None, evidence)
-    return results(source, {f"failed_migrations.{key}": value for key, value in thresholds.items()})["failed_migrations"]
+    return results(source, {f"failed_migrations.{key}": value for key, value in thresholds.items()})[
+        "failed_migrations"
+    ]
 
 
 GOOD = (*PRISMA, "001_init", START, START, None, False, 1)

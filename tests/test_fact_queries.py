@@ -1005,8 +1005,8 @@ LEDGERS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     ),
     "goose": (
         "id serial primary key, version_id bigint, is_applied boolean, tstamp timestamp default now()",
-        "1, 7, false, '2024-05-06 07:08:09'",
-        ("7", None, None, MOMENT, None, None),
+        "1, 7, true, '2024-05-06 07:08:09'), (2, 7, false, '2024-05-06 07:08:09'",
+        ("7", None, MOMENT, None, None, None),
     ),
     "liquibase": (
         (
@@ -1090,6 +1090,7 @@ LEDGERS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
         ("shop:users", None, MOMENT, None, None, None),
     ),
 }
+FURTHER_ROWS: dict[str, list[tuple[Any, ...]]] = {"goose": [("7", None, None, MOMENT, None, None)]}
 TABLE_NAMES = {"rails": "schema_migrations", "sequelize": "SequelizeMeta"}
 
 
@@ -1120,7 +1121,10 @@ def test_a_probe_reads_the_ledger(scene: Server, ledgers: str, tool: str) -> Non
     places = {"ledger_schema": f"{tool} Schéma", "ledger_table": TABLE_NAMES.get(tool, "My migrations")}
     with open_as(scene, database=ledgers) as connection:
         found = ask(connection, query, places)
-    assert [tuple(_plain(value) for value in row) for row in found.itertuples(index=False)] == [LEDGERS[tool][2]]
+    assert [tuple(_plain(value) for value in row) for row in found.itertuples(index=False)] == [
+        LEDGERS[tool][2],
+        *FURTHER_ROWS.get(tool, []),
+    ]
     assert psql(scene, query, ledgers, places)[0] == ",".join(PROBE_COLUMNS)
     with open_as(scene, "plain", ledgers) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         ask(connection, query, places)

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kit.analyze.changes import records
 from kit.collect.logs import ACTIVITY, AUDIT_SCHEMA, audit_tables, log_queries, moment, run_log_query, translated
 from kit.errors import KitError, MissingTier
+from kit.evidence.columns import build_frame
 
 DATA = Path(__file__).parent / "data" / "cloud"
 SINCE, UNTIL = datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
@@ -126,8 +128,6 @@ def entries(*parts: str) -> list[dict[str, Any]]:
 
 
 def duckdb_rows(items: list[dict[str, Any]], since: datetime = SINCE, until: datetime = UNTIL) -> list[Row]:
-    from kit.analyze.changes import records
-
     return [tuple(row.values()) for row in records(run_log_query("audit_changes", audit_tables(items), since, until))]
 
 
@@ -137,7 +137,8 @@ def google_rows(engine: GoogleSql, items: list[dict[str, Any]]) -> list[Row]:
     query = log_queries()["audit_changes"]
     names, rows = engine.rows(query.sql, ACTIVITY, audit_tables(items)[ACTIVITY], SINCE, UNTIL)
     assert names == COLUMNS
-    return [tuple(_masked(query.columns, row)) for row in rows]
+    frame = build_frame(query.columns, [_masked(query.columns, row) for row in rows])
+    return [tuple(row.values()) for row in records(frame)]
 
 
 @pytest.mark.timeout(120)

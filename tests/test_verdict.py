@@ -92,6 +92,8 @@ def test_absence_explains_nothing_where_the_relation_exists():
 
     assert _judged(result, symptom=replace(SYMPTOM, relation_exists=True))[1].status == "healthy"
     assert _judged(result, symptom=replace(SYMPTOM, relation_exists=False))[1].layer == "change"
+    missing_column = replace(SYMPTOM, relation_exists=True, sqlstates=frozenset({"42703"}))
+    assert _judged(replace(result, explains=frozenset({"42703"})), symptom=missing_column)[1].layer == "change"
 
 
 def test_healthy_with_a_symptom_says_that_it_is_not_the_database():
@@ -103,6 +105,7 @@ def test_healthy_with_a_symptom_says_that_it_is_not_the_database():
     [
         ('ERROR:  relation "app.Siwe" does not exist', {"42P01"}, "Siwe"),
         ("permission denied for table orders", {"42501"}, "orders"),
+        ('column "platform_id" of relation "sessions" does not exist', {"42703"}, "sessions"),
         ("SQLSTATE 42P01", {"42P01"}, None),
         ("password authentication failed for user", {"28P01", "28000"}, None),
         ("The table `main.users` does not exist in the current database.", {"42P01"}, "users"),

@@ -36,7 +36,7 @@ def explains(finding: Finding, result: Result, symptom: Symptom | None) -> bool:
         return True
     if symptom.sqlstates.isdisjoint(result.explains):
         return False
-    if result.explains_absence and symptom.relation_exists:
+    if result.explains_absence and symptom.relation_exists and symptom.sqlstates <= {"42P01"}:
         return False
     return not (symptom.relation and finding.relations) or symptom.relation in finding.relations
 

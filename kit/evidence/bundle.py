@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from kit.errors import BundleError, EvidenceMismatch
-from kit.evidence.columns import Column, conform
+from kit.evidence.columns import Column, conform, pandas_dtype
 from kit.evidence.model import Capture, Cost, Evidence, Gap, Identity, Provenance, Record, Source, SourceKind
 
 FORMAT = 1
@@ -209,7 +209,7 @@ def _content(path: Path, sha256: str) -> bytes:
 
 
 def _read_parquet(content: bytes) -> pd.DataFrame:
-    return pq.read_table(pa.BufferReader(content)).to_pandas(ignore_metadata=True, types_mapper=pd.ArrowDtype)
+    return pq.read_table(pa.BufferReader(content)).to_pandas(ignore_metadata=True, types_mapper=pandas_dtype)
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -74,6 +74,15 @@ def conform(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     return pd.DataFrame({c.name: _conformed(frame[c.name], c) for c in columns})
 
 
+def pandas_dtype(arrow: pa.DataType) -> Any:
+    """Return the dtype in which a column of a Parquet file is read.
+
+    Whole numbers at once as Int64: on the way from Arrow's own dtype, with a NULL beside them, pandas makes them floats
+    and they lose digits.
+    """
+    return _PANDAS["Int64"] if arrow == pa.int64() else pd.ArrowDtype(arrow)
+
+
 def _conformed(series: pd.Series, column: Column) -> pd.Series:
     try:
         return series.astype(_PANDAS[column.dtype])

@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
+
 from kit.sandbox.server import Server
 
 ROWS = 120_000
@@ -24,14 +26,19 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
             connection.execute("select id, kind from events where session_token = %s", (f"none {number}",))
             connection.execute("select kind from events where id = %s", (number,))
         connection.execute("select pg_stat_force_next_flush()")
-        [query_id] = connection.execute(
-            "select queryid::text from pg_stat_statements where query = %s", (EVENTS,)
-        ).fetchone() or ("",)
+        slow, healthy = (_fingerprint(connection, text) for text in (EVENTS, "select kind from events where id = $1"))
     yield {
         "symptom": "canceling statement due to statement timeout",
-        "expected": (f'slow_statements:statement:"{query_id}"',),
+        "expected": (slow,),
+        "absent": (healthy,),
         "repair": _repair,
     }
+
+
+def _fingerprint(connection: psycopg.Connection[Any], text: str) -> str:
+    [query_id] = connection.execute("select queryid::text from pg_stat_statements where query = %s", (text,)).fetchone() or ("",)
+    assert query_id
+    return f'slow_statements:statement:"{query_id}"'
 
 
 def _repair(server: Server, database: str) -> None:

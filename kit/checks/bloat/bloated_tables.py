@@ -37,22 +37,22 @@ THRESHOLDS = (
         0.5,
         "fraction of the file",
         "free room up to a half is usual where rows are updated",
-        "check_postgres, pgmetrics",
+        "judgement of this kit",
     ),
     Threshold(
         "minimum_wasted_bytes",
         10e6,
         "bytes",
         "below that a rewrite gains nothing, and estimates are coarse",
-        "splinter 0020 (20 MB)",
+        "judgement of this kit; splinter 0020 takes 20 MB",
     ),
-    Threshold("critical_fraction", 0.8, "fraction of the file", "four of five pages read for nothing", "postgres-checkup F005"),
+    Threshold("critical_fraction", 0.8, "fraction of the file", "four of five pages read for nothing", "judgement of this kit"),
     Threshold(
         "critical_wasted_bytes",
         10e9,
         "bytes",
         "more than the caches of a common instance hold",
-        "the memory of common cloud instances",
+        "judgement of this kit",
     ),
 )
 

@@ -30,13 +30,13 @@ LAYER = "capacity and performance"
 NEEDS = ("sessions", "prepared_transactions", "replication_slots")
 SEVERITIES = ("warning",)
 THRESHOLDS = (
-    Threshold("age", 1e6, "transactions", "as many as a busy application writes in an hour", "postgres-ai; pgmetrics"),
+    Threshold("age", 1e6, "transactions", "as many as a busy application writes in an hour", "judgement of this kit"),
     Threshold(
         "seconds",
         3600,
         "s",
         "longer than reports and backups of ordinary size",
-        "the advice of managed services for transactions",
+        "judgement of this kit",
     ),
 )
 

@@ -31,8 +31,8 @@ LAYER = "capacity and performance"
 NEEDS = ("table_statistics", "relations", "settings")
 SEVERITIES = ("warning",)
 THRESHOLDS = (
-    Threshold("factor", 2, "times autovacuum's own number", "a worker may be late, not absent", "postgres-ai F003"),
-    Threshold("minimum_dead_rows", 1_000, "rows", "fewer cost nothing to read past", "postgres-ai F003"),
+    Threshold("factor", 2, "times autovacuum's own number", "a worker may be late, not absent", "judgement of this kit"),
+    Threshold("minimum_dead_rows", 1_000, "rows", "fewer cost nothing to read past", "judgement of this kit"),
 )
 _PARAMETERS = ("autovacuum_vacuum_threshold", "autovacuum_vacuum_scale_factor", "autovacuum_vacuum_max_threshold")
 

@@ -33,17 +33,17 @@ NEEDS = ("table_statistics",)
 SEVERITIES = ("warning",)
 EXPLAINS = ("57014",)
 THRESHOLDS = (
-    Threshold("minimum_rows", 10_000, "rows", "smaller tables are read whole in a few milliseconds", "pghero, ruby-pg-extras"),
-    Threshold("minimum_scans", 20, "scans", "fewer are dumps, index builds and reports", "pghero"),
+    Threshold("minimum_rows", 10_000, "rows", "smaller tables are read whole in a few milliseconds", "pghero, missing indexes"),
+    Threshold("minimum_scans", 20, "scans", "fewer are dumps, index builds and reports", "judgement of this kit"),
     Threshold(
-        "minimum_read_fraction", 0.5, "fraction of the table a scan", "less is stopped early, by LIMIT", "measured on the sandbox"
+        "minimum_read_fraction", 0.5, "fraction of the table a scan", "less is stopped early, by LIMIT", "judgement of this kit"
     ),
     Threshold(
         "minimum_sequential_fraction",
         0.1,
         "fraction of all scans",
         "a table used by index nine times of ten has the indexes it needs, and a few reports",
-        "pghero missing indexes (usage below 95 %)",
+        "judgement of this kit; pghero takes 5 %",
     ),
 )
 

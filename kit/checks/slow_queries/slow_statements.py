@@ -36,18 +36,28 @@ NEEDS = ("statements",)
 SEVERITIES = ("warning",)
 EXPLAINS = ("57014",)
 THRESHOLDS = (
-    Threshold("slow_ms", 500, "ms a call", "users notice half a second", "log_min_duration_statement as commonly set"),
-    Threshold("slow_share", 0.05, "fraction of the time", "less is not worth a change", "pghero"),
-    Threshold("dominating_ms", 5, "ms a call", "a look-up by index takes well below a millisecond", "measured on the sandbox"),
+    Threshold("slow_ms", 500, "ms a call", "users notice half a second", "judgement of this kit"),
+    Threshold("slow_share", 0.05, "fraction of the time", "less is not worth a change", "judgement of this kit"),
+    Threshold(
+        "dominating_ms",
+        5,
+        "ms a call",
+        "a look-up by index takes well below a millisecond",
+        "the staged shop: 50 ms without its index",
+    ),
     Threshold(
         "dominating_share",
         0.25,
         "fraction of the time",
         "one statement of many should not take a quarter",
-        "measured on the sandbox",
+        "the staged shop: 50 ms without its index",
     ),
     Threshold(
-        "minimum_calls", 20, "calls", "a mean of fewer says little, and loads and migrations stay out", "pghero (100 calls)"
+        "minimum_calls",
+        20,
+        "calls",
+        "a mean of fewer says little, and loads and migrations stay out",
+        "judgement of this kit; pghero takes 100",
     ),
 )
 

@@ -32,7 +32,7 @@ NEEDS = ("foreign_keys", "indexes", "table_statistics")
 SEVERITIES = ("info", "warning")
 THRESHOLDS = (
     Threshold(
-        "minimum_rows", 1_000, "rows of the referencing table", "a smaller one is searched in no time", "measured on the sandbox"
+        "minimum_rows", 1_000, "rows of the referencing table", "a smaller one is searched in no time", "judgement of this kit"
     ),
     Threshold(
         "warning_rows",
@@ -42,7 +42,11 @@ THRESHOLDS = (
         "large_sequential_scans",
     ),
     Threshold(
-        "warning_deletes", 100, "deleted rows of the referenced table", "they are deleted as a matter of course", "judgement"
+        "warning_deletes",
+        100,
+        "deleted rows of the referenced table",
+        "they are deleted as a matter of course",
+        "judgement of this kit",
     ),
 )
 

@@ -33,8 +33,8 @@ LAYER = "capacity and performance"
 NEEDS = ("indexes", "foreign_keys", "relations", "databases", "session")
 SEVERITIES = ("info",)
 THRESHOLDS = (
-    Threshold("minimum_statistics_days", 7, "days", "a weekly job must have had its chance", "pg-index-health, postgres-ai H002"),
-    Threshold("minimum_bytes", 1e6, "bytes", "smaller ones cost next to nothing", "pghero, pg-index-health"),
+    Threshold("minimum_statistics_days", 7, "days", "a weekly job must have had its chance", "judgement of this kit"),
+    Threshold("minimum_bytes", 1e6, "bytes", "smaller ones cost next to nothing", "judgement of this kit"),
 )
 
 

@@ -41,14 +41,14 @@ THRESHOLDS = (
         60,
         "s",
         "longer than users and most statement timeouts wait",
-        "default request timeouts of 30 to 60 s",
+        "nginx proxy_read_timeout (60 s)",
     ),
     Threshold(
         "critical_sessions",
         10,
         "sessions behind one root",
         "a queue of the size of a usual pool stops the application, though no single wait is long yet",
-        "the default pool sizes of HikariCP and Prisma",
+        "HikariCP's default pool size",
     ),
 )
 Row = Mapping[str, Any]

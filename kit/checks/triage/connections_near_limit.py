@@ -34,7 +34,7 @@ THRESHOLDS = (
         0.8,
         "fraction of the slots",
         "a fifth left is one pool of a new revision",
-        "pgmetrics, check_postgres",
+        "judgement of this kit",
     ),
     Threshold(
         "critical_fraction",

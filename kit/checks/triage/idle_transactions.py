@@ -37,7 +37,7 @@ THRESHOLDS = (
         300,
         "s",
         "no request of a web application lasts so long; tools that hold one open on purpose are rare",
-        "the value managed services suggest for idle_in_transaction_session_timeout",
+        "judgement of this kit",
     ),
 )
 STATES = ("idle in transaction", "idle in transaction (aborted)")

@@ -34,21 +34,21 @@ THRESHOLDS = (
         500e6,
         "transactions",
         "autovacuum freezes at 200 million by default; more than twice that means it does not get through",
-        "autovacuum_freeze_max_age; postgres-ai F002",
+        "autovacuum_freeze_max_age (200 million)",
     ),
     Threshold(
         "warning_freeze_factor",
         1.5,
         "times autovacuum_freeze_max_age",
         "where that was set high on purpose, an age below it is as intended",
-        "postgres-ai F002",
+        "judgement of this kit",
     ),
     Threshold(
         "critical_age",
         1.2e9,
         "transactions",
         "a vacuum of a large table takes days; the failsafe begins at 1.6 thousand million, writing ends at 2.1",
-        "vacuum_failsafe_age; the documentation's warning at 40 million left",
+        "vacuum_failsafe_age (1.6 thousand million)",
     ),
 )
 # Column of the age, the setting at which autovacuum begins to freeze, and what is counted.

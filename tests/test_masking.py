@@ -1,0 +1,290 @@
+"""What is captured loses its secrets before it becomes evidence: literals, option values, passwords in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from kit.case.collecting import collected
+from kit.collect.masking import MASKED, masker, message, normalise_statement, option_value, setting_value
+from kit.evidence import bundle
+from kit.evidence.model import Capture
+from kit.sandbox import shop as staging
+from kit.sandbox.server import Server
+from kit.target import resolve
+from tests.conftest import Staged
+
+SECRET = "Geheimnis"
+# Letters that stand in no template, so that any of them in the answer is a part of the literal.
+LITERALS = st.text(alphabet="ÄÖÜ😀ЖЩЮ \t\n'\"\\$-/*;:,()?é", max_size=20)
+TEMPLATES = (
+    "select * from t where a = {}",
+    "select {}::text, b from t -- note\nwhere c = 1",
+    "insert into t values (1, {}), (2, {})",
+    "update t set a = {} where b in ({}, 'plain') returning *",
+    "with w as (select {}) delete from t using w where t.a = {}",
+    "select dblink({}, {})",
+    "values ({})",
+    "select /* why */ 'é' || {} || 'ß' from \"tä\"",
+    "explain select {}",
+    "alter role app password {}",
+    "create role app login password {} valid until {}",
+    "create user mapping for app server s options (password {})",
+    "set app.jwt_secret = {}",
+    "copy t from program {}",
+    "do {}",
+    "comment on table t is {}",
+    "select 1; alter role app password {}",
+    "selekt {}",
+    "select {} from (",
+)
+
+
+@pytest.fixture(scope="module")
+def capture(staged: Staged) -> Capture:
+    return collected(resolve(staged.server.dsn("shop"), staged.exports))
+
+
+@pytest.fixture(scope="module")
+def saved(capture: Capture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("masked") / "bundle"
+    bundle.save(capture, folder)
+    return folder
+
+
+def test_the_planted_secrets_stand_where_the_kit_reads(staged: Staged) -> None:
+    secrets = staged.shop.secrets
+    everything = _readable(staged.server, staging.DATABASE) + "".join(p.read_text() for p in staged.exports.iterdir())
+
+    hidden = {name for name, secret in secrets._asdict().items() if secret not in everything}
+
+    assert hidden == set()
+
+
+def test_no_planted_secret_stands_in_any_file_of_a_bundle(staged: Staged, saved: Path) -> None:
+    contents = {path: _content(path) for path in saved.rglob("*") if path.is_file()}
+
+    assert len([path for path in contents if path.suffix == ".parquet"]) > 30
+    assert any(b"session_token = $1" in content for content in contents.values())
+    for name, secret in staged.shop.secrets._asdict().items():
+        assert [path.name for path, content in contents.items() if secret.encode() in content] == [], name
+
+
+def test_no_planted_secret_stands_in_the_words_of_a_capture(staged: Staged, capture: Capture) -> None:
+    words = repr([(source.identity, source.gaps, source.name) for source in capture.sources])
+
+    assert not [name for name, secret in staged.shop.secrets._asdict().items() if secret in words]
+
+
+def test_the_statement_that_holds_a_token_is_kept_without_it(capture: Capture) -> None:
+    sessions = capture.sources[0].evidence["sessions"].frame.set_index("application_name")
+
+    assert sessions["statement"]["shop-admin"] == "update shop.orders set note = ? || ? where order_id = ?"
+
+
+def test_utility_statements_are_kept_as_their_verbs(capture: Capture) -> None:
+    statements = set(capture.sources[0].evidence["statements"].frame["statement"].dropna())
+
+    assert "ALTER ROLE …" in statements
+    assert {text for text in statements if "password" in text.lower()} == set()
+
+
+def test_role_settings_are_masked_but_for_those_that_are_open(capture: Capture) -> None:
+    frame = capture.sources[0].evidence["role_settings"].frame
+    values = dict(zip(frame["setting_name"], frame["setting_value"], strict=True))
+
+    assert values["search_path"] == "auth, shop"
+    assert values["app.jwt_secret"] == MASKED
+
+
+def test_masks_are_put_on_by_the_declared_columns(capture: Capture) -> None:
+    masked = {(name, c.name, c.mask) for s in capture.sources for name, e in s.evidence.items() for c in e.columns if c.mask}
+
+    assert masked >= {
+        ("sessions", "statement", "statement"),
+        ("statements", "statement", "statement"),
+        ("role_settings", "setting_value", "option"),
+        ("settings", "setting", "option"),
+        ("services", "ready_message", "message"),
+    }
+
+
+def test_the_kits_own_sessions_and_queries_are_left_out(capture: Capture) -> None:
+    source = capture.sources[0]
+
+    assert "incident-kit" not in set(source.evidence["sessions"].frame["application_name"])
+    assert not source.evidence["statements"].frame["statement"].str.contains("set_config|pg_settings", na=False).any()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@given(literal=LITERALS)
+@example(literal="Ж\\")
+@example(literal="Ж' or 'Щ'='Щ")
+@example(literal="-- Ж")
+@example(literal="😀Ж")
+def test_no_literal_survives_in_any_form(template: str, literal: str) -> None:
+    for form in _forms(literal):
+        normalised = normalise_statement(template.replace("{}", form))
+        assert not set("ÄÖÜ😀ЖЩЮ") & set(normalised), (form, normalised)
+
+
+@given(st.text(max_size=60))
+def test_any_text_at_all_is_answered_in_one_line_of_text(text: str) -> None:
+    normalised = normalise_statement(text)
+
+    assert isinstance(normalised, str)
+    assert normalised
+
+
+@pytest.mark.parametrize(
+    ("statement", "kept"),
+    [
+        ("select * from t where a = 'x' and b = 3 -- note", "select * from t where a = ? and b = ?"),
+        ("select E'a\\'b', U&'\\0061', $q$c$q$, x'1F', b'01', N'd', 1.5e3, 0x1F", "select ?, ?, ?, ?, ?, N?, ?, ?"),
+        ("select 'a'\n  'b' from t", "select ? from t"),
+        ("select $1, $2::int", "select $1, $2::int"),
+        ('select "Ümlaut" from "tä" where x = \'ß\'', 'select "Ümlaut" from "tä" where x = ?'),
+        ("/* why */ select 1;", "select ?;"),
+        ("table t", "table t"),
+        ("(select 1) union select 2", "(select ?) union select ?"),
+    ],
+)
+def test_a_query_is_kept_without_its_literals_and_comments(statement: str, kept: str) -> None:
+    assert normalise_statement(statement) == kept
+
+
+@pytest.mark.parametrize(
+    ("statement", "kept"),
+    [
+        (f"alter role app password '{SECRET}'", "ALTER ROLE …"),
+        (f"ALTER USER app WITH ENCRYPTED PASSWORD '{SECRET}'", "ALTER USER …"),
+        (f"create subscription s connection 'password={SECRET}' publication p", "CREATE SUBSCRIPTION …"),
+        (f"set app.token to {SECRET}", "SET …"),
+        (f"select 1; set app.token to {SECRET}", "SELECT …"),
+        (f"notify ch, '{SECRET}'", "NOTIFY …"),
+        (f"explain analyze select '{SECRET}'", "EXPLAIN ANALYZE …"),
+        (f"do $${SECRET}$$", "DO …"),
+        (f"prepare p as select '{SECRET}'", "PREPARE …"),
+    ],
+)
+def test_a_utility_statement_is_cut_to_its_verb(statement: str, kept: str) -> None:
+    assert normalise_statement(statement) == kept
+
+
+@pytest.mark.parametrize(
+    ("statement", "kept"),
+    [
+        (f"select '{SECRET}", "SELECT …"),
+        (f"alter role app password '{SECRET}", "ALTER …"),
+        (f"select $tag$ {SECRET}", "SELECT …"),
+        (f"{SECRET} 'x'", "<statement not readable>"),
+        (f"{SECRET}", "<statement not readable>"),
+        (f"'{SECRET}'", "<statement not readable>"),
+        (f"-- {SECRET}", "<statement not readable>"),
+        (f"/* {SECRET}", "<statement not readable>"),
+        ("", "<statement not readable>"),
+        (";", "<statement not readable>"),
+        (f"\N{PILE OF POO} {SECRET}", "<statement not readable>"),
+        (f"select {'(' * 100_000}'{SECRET}'", "SELECT …"),
+        # Written for standard_conforming_strings = off, where the first literal ends at the third quote.
+        (f"select 'a\\' {SECRET} --', 'b\\'c'", "SELECT …"),
+    ],
+)
+def test_what_cannot_be_parsed_is_cut_to_its_verb_or_to_nothing(statement: str, kept: str) -> None:
+    assert normalise_statement(statement) == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "category", "shown"),
+    [
+        ("search_path", "auth, shop", "Client Connection Defaults / Statement Behavior", "auth, shop"),
+        ("max_connections", "100", "Connections and Authentication / Connection Settings", "100"),
+        ("primary_conninfo", f"password={SECRET}", "Replication / Standby Servers", MASKED),
+        ("archive_command", f"curl -u {SECRET}", "Write-Ahead Log / Archiving", MASKED),
+        ("restore_command", f"curl -u {SECRET}", "Write-Ahead Log / Archive Recovery", MASKED),
+        ("ssl_passphrase_command", SECRET, "Connections and Authentication / SSL", MASKED),
+        ("app.jwt_secret", SECRET, "Customized Options", MASKED),
+        ("app.harmless", SECRET, "Customized Options", MASKED),
+        ("pgaudit.role", SECRET, "Something New", MASKED),
+        ("primary_conninfo", "", "Replication / Standby Servers", ""),
+    ],
+)
+def test_a_servers_setting_is_masked_where_it_may_hold_a_secret(name: str, value: str, category: str, shown: str) -> None:
+    assert setting_value(name, value, category) == shown
+    assert masker("option", {"setting_name": name, "category": category})(value) == shown
+
+
+@pytest.mark.parametrize("name", ["app.jwt_secret", "password", "sslpassword", "user", "options", "krbsrvname", "anything"])
+def test_an_option_is_masked_unless_it_is_known_to_be_open(name: str) -> None:
+    assert option_value(name, SECRET) == MASKED
+    assert option_value(name.upper(), SECRET) == MASKED
+    assert option_value("Search_Path", "auth") == "auth"
+
+
+def test_a_server_with_secrets_in_its_settings_shows_none_of_them(server: Server, database: str) -> None:
+    server.execute(f"alter database {database} set app.token = '{SECRET}'")
+    server.execute(f"alter database {database} set application_name = 'shop'")
+
+    source = collected(resolve(server.dsn(database))).sources[0]
+
+    settings = source.evidence["settings"].frame.set_index("setting_name")["setting"]
+    roles = source.evidence["role_settings"].frame.set_index("setting_name")["setting_value"]
+    assert settings["application_name"] == "shop"
+    assert set(roles[["app.token"]]) == {MASKED}
+    assert not [name for name, evidence in source.evidence.items() if SECRET in evidence.frame.to_csv()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"could not connect to postgresql://app:{SECRET}@db/shop",
+        f"connection failed: password={SECRET} host=db",
+        f"password = '{SECRET} more {SECRET}' host=db",
+        f"PASSWORD: {SECRET}",
+        f"invalid\nvalue {SECRET}",
+    ],
+)
+def test_a_message_loses_its_passwords(text: str) -> None:
+    shown = message(text, {SECRET})
+
+    assert SECRET not in shown
+    assert MASKED in shown
+    assert "\n" not in shown
+
+
+def test_a_message_without_a_known_secret_loses_what_looks_like_one() -> None:
+    assert message("no route to postgresql://app:a%40b@db") == f"no route to postgresql://app:{MASKED}@db"
+    assert message('password authentication failed for user "app"') == 'password authentication failed for user "app"'
+    assert len(message("x" * 10_000)) == 500
+
+
+def _forms(literal: str) -> Iterator[str]:
+    doubled = literal.replace("'", "''")
+    yield f"'{doubled}'"
+    yield "E'" + doubled.replace("\\", "\\\\") + "'"
+    yield f"U&'{doubled.replace(chr(92), chr(92) * 2)}'"
+    if "$q" not in literal and not literal.endswith("$"):
+        yield f"$q${literal}$q$"
+
+
+def _readable(server: Server, database: str) -> str:
+    queries = (
+        "select query from extensions.pg_stat_statements",
+        "select query from pg_stat_activity",
+        "select setconfig::text from pg_db_role_setting",
+        "select umoptions::text from pg_user_mappings",
+    )
+    return "".join(str(value) for query in queries for (value,) in server.execute(query, database))
+
+
+def _content(path: Path) -> bytes:
+    content = path.read_bytes()
+    if path.suffix != ".parquet":
+        return content
+    table = pq.read_table(path)
+    return content + "\n".join(str(column.to_pylist()) for column in table.columns).encode()
