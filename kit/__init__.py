@@ -9,7 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {"open_case": "kit.case.opened", "capture": "kit.case.opened", "show": "kit.case.opened", "Case": "kit.case.opened"}
-__all__ = ["Case", "__version__", "capture", "open_case", "show"]  # noqa: F822
+__all__ = ["Case", "__version__", "capture", "open_case", "show"]
 
 
 def __getattr__(name: str) -> Any:

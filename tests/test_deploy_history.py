@@ -15,7 +15,7 @@ from kit.analyze.findings import Finding, NotExamined, Result, Subject
 from kit.checks.deploy_history._cloudsql import home_of, project_of
 from kit.collect.cloud import collect_cloud
 from kit.evidence.columns import Column, build_frame
-from kit.evidence.model import Capture, Cost, Evidence, Provenance, Source
+from kit.evidence.model import Capture, Cost, Evidence, Gap, Provenance, Source
 
 DATA = Path(__file__).parent / "data" / "cloud"
 AT = datetime(2025, 6, 11, 12, 0, tzinfo=UTC)
@@ -412,11 +412,25 @@ START = AT - timedelta(hours=2)
 
 def migrations(*rows: tuple[Any, ...], **thresholds: float) -> Result:
     provenance = Provenance(title="", grain="", text="", text_sha256="", at=AT, seconds=0, rows=len(rows))
-    evidence = {"migrations": Evidence(build_frame(LEDGER, rows), LEDGER, provenance)}
+    evidence = {
+        "migration_ledgers": Evidence(build_frame((), ()), (), provenance),
+        "migrations": Evidence(build_frame(LEDGER, rows), LEDGER, provenance),
+    }
     source = Source("app", "postgres", "laptop", None, evidence)
     return results(source, {f"failed_migrations.{key}": value for key, value in thresholds.items()})[
         "failed_migrations"
     ]
+
+
+def test_a_ledger_that_could_not_be_read_is_not_examined() -> None:
+    gap = Gap(kind="not permitted", reason="permission denied for table _prisma_migrations (42501)")
+    provenance = Provenance(title="", grain="", text="", text_sha256="", at=AT, seconds=0, rows=1)
+    evidence = {"migration_ledgers": Evidence(build_frame((), ()), (), provenance)}
+    gaps = {"migrations:public._prisma_migrations": gap}
+    result = results(Source("app", "postgres", "laptop", None, evidence, gaps), {})["failed_migrations"]
+
+    assert result.status == "skipped"
+    assert [(unseen.subject, unseen.reason) for unseen in result.not_examined] == [("public._prisma_migrations", gap.reason)]
 
 
 GOOD = (*PRISMA, "001_init", START, START, None, False, 1)

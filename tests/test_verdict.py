@@ -107,6 +107,7 @@ def test_healthy_with_a_symptom_says_that_it_is_not_the_database():
         ("permission denied for table orders", {"42501"}, "orders"),
         ('column "platform_id" of relation "sessions" does not exist', {"42703"}, "sessions"),
         ("SQLSTATE 42P01", {"42P01"}, None),
+        ("the table does not exist", {"42P01"}, None),
         ("password authentication failed for user", {"28P01", "28000"}, None),
         ("The table `main.users` does not exist in the current database.", {"42P01"}, "users"),
         ("everything is on fire", set(), None),

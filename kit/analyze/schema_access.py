@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kit.analyze.access import Access, Flags, mask
+from kit.analyze.access import NEEDS, Access, Flags, mask
 from kit.analyze.names import is_system_schema
 from kit.evidence.model import Frames
 
-NEEDS = ("databases", "settings", "role_settings", "roles", "role_memberships", "schemas", "schema_grants", "relations", "relation_grants", "database_grants")
+__all__ = ["COLUMNS", "NEEDS", "schema_access"]
 COLUMNS = ("role_name", "schema_name", "has_usage", "relations", "readable_relations", "status")
 
 
@@ -20,7 +20,7 @@ def schema_access(frames: Frames) -> pd.DataFrame:
     access, relations = Access(frames), frames["relations"]
     schemas = relations["schema_name"]
     counted = (relations["kind"] != "sequence") & ~schemas.map(is_system_schema)
-    readable = {role: (access.relation_privileges(role) & mask(("SELECT",))) != 0 for role in _roles(frames)}
+    readable = {role: _readable(access, role) for role in _roles(frames)}
     rows = [
         _row(access, role, str(schema), reads[mine.index])
         for role, reads in readable.items()
@@ -32,6 +32,12 @@ def schema_access(frames: Frames) -> pd.DataFrame:
 def _roles(frames: Frames) -> list[str]:
     roles = frames["roles"]
     return list(roles[roles["can_login"] & ~roles["is_superuser"] & ~roles["role_name"].str.startswith("pg_")]["role_name"])
+
+
+def _readable(access: Access, role: str) -> Flags:
+    """Return which relations the role can read, be it only a column of them."""
+    reads: Flags = ((access.relation_privileges(role) | access.column_privileges(role)) & mask(("SELECT",))) != 0
+    return reads
 
 
 def _row(access: Access, role: str, schema: str, reads: Flags) -> tuple[str, str, bool, int, int, str]:

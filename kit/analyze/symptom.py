@@ -19,18 +19,20 @@ _MESSAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"function .+ does not exist", ("42883",)),
     (r"database .+ does not exist", ("3D000",)),
     (r"role .+ does not exist|password authentication failed", ("28P01", "28000")),
-    (r"no pg_hba\.conf entry", ("28000",)),
+    (r"no pg_hba\.conf entry|not permitted to log in", ("28000",)),
     (r"permission denied|must be owner", ("42501",)),
     (r"row-level security|row level security", ("42501",)),
     (r"too many (clients|connections)|connection slots", ("53300",)),
-    (r"connection refused|could not connect|no such file or directory|is not reachable|timed out|timeout expired", ("08006", "08001")),
+    (r"connection refused|could not connect|no such file or directory", ("08006", "08001")),
+    (r"is not reachable|timed out|timeout expired", ("08006", "08001")),
     (r"starting up|shutting down|recovery mode", ("57P03",)),
     (r"statement timeout|canceling statement|slow|takes too long|hangs?\b", ("57014",)),
     (r"lock timeout|could not obtain lock|deadlock", ("55P03", "40P01")),
     (r"no space left|disk full", ("53100",)),
 )
 _SQLSTATE = re.compile(r"\b(?=[0-9A-Z]*\d)[0-9A-Z]{5}\b")
-_RELATION = re.compile(r"(?:relation|table)\s+(?:\"([^\"]+)\"|`([^`]+)`|'([^']+)'|([\w$.]+))", re.IGNORECASE)
+_NAME = r"""(?:"([^"]+)"|`([^`]+)`|'([^']+)'|(?!(?:does|is|was|not|or)\b)([\w$.]+))"""
+_RELATION = re.compile(rf"(?:relation|table)\s+{_NAME}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def parse_symptom(text: str | None) -> Symptom | None:
     """
     if text is None or not text.strip():
         return None
-    stated = {code for code in _SQLSTATE.findall(text)}
+    stated = set(_SQLSTATE.findall(text))
     worded = {state for pattern, states in _MESSAGES if re.search(pattern, text, re.IGNORECASE) for state in states}
     schema, relation = _named_relation(text)
     return Symptom(text, frozenset(stated | worded), relation, schema)

@@ -97,7 +97,7 @@ def _broken_summary(
 def _healthy_summary(layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None) -> str:
     cleared = sum(1 for entry in layers if entry.status == "cleared")
     if symptom is not None:
-        return f"Nothing examined explains the symptom: {_count(cleared, 'layer')} cleared. Not the database: look at the service."
+        return f"Nothing explains the symptom: {_count(cleared, 'layer')} cleared. Not the database: look at the service."
     found = sum(len(result.findings) for result in results)
     return f"No broken layer: {_count(cleared, 'layer')} cleared, {_count(found, 'lesser finding')}."
 

@@ -17,7 +17,7 @@ from kit.case.judging import Question, judged
 from kit.case.tables import DERIVED, table
 from kit.errors import BundleError, UsageError
 from kit.evidence import bundle
-from kit.evidence.model import Capture, Frames, Source
+from kit.evidence.model import Capture, Frames
 from kit.present import displays, evidence, figures
 from kit.present.displays import Display
 from kit.present.evidence import Listing

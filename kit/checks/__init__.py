@@ -20,7 +20,7 @@ from functools import cache
 
 from kit.analyze.findings import LADDER, Examined, Finding, Judgement, Layer, NotExamined, Result, ResultStatus, Severity, quoted
 from kit.errors import KitError, ParameterError
-from kit.evidence.model import Capture, Evidence, Frames, Source, SourceKind
+from kit.evidence.model import Capture, Evidence, Frames, Gap, Source, SourceKind
 
 AREAS = ("triage", "permissions", "bloat", "slow_queries", "deploy_history")
 SECTIONS = ("What it shows", "Why it matters", "What to do", "Known limits", "References")
@@ -99,14 +99,24 @@ def _run(check: Check, source: Source, frames: Frames, thresholds: dict[str, flo
     blank = _blank(check, source.name, thresholds)
     missing = [(name, source.gaps.get(name)) for name in check.needs if name not in frames]
     if missing:
-        return replace(blank, reason="; ".join(f"{name}: {gap.reason if gap else 'not captured'}" for name, gap in missing))
+        return replace(blank, reason=_why(missing))
     started = time.perf_counter()
     try:
         judgements = list(check.judge(frames, thresholds))
-    except Exception as error:  # noqa: BLE001  one failing check never takes another down; the result says so
+    except Exception as error:
         return replace(blank, status="failed", reason=f"{type(error).__name__}: {error}"[:300])
     database = source.identity.database if source.identity and many else None
     return _summed(blank, check, judgements, database, time.perf_counter() - started)
+
+
+def _why(missing: Sequence[tuple[str, Gap | None]]) -> str:
+    """Return each reason once, with the evidence that it kept away (nothing named where it kept all away)."""
+    names: dict[str, list[str]] = {}
+    for name, gap in missing:
+        names.setdefault(gap.reason if gap else "not captured", []).append(name)
+    if len(names) == 1 and len(missing) > 1:
+        return next(iter(names))
+    return "; ".join(f"{', '.join(which)}: {reason}" for reason, which in names.items())
 
 
 def _summed(blank: Result, check: Check, judgements: list[Judgement], database: str | None, seconds: float) -> Result:

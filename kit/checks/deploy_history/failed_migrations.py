@@ -31,7 +31,7 @@ from kit.checks import Threshold, rows
 from kit.evidence.model import Frames
 
 LAYER = "change"
-NEEDS = ("migrations",)
+NEEDS = ("migration_ledgers",)
 SEVERITIES = ("critical", "warning")
 EXPLAINS = ("42P01", "42703", "42704")
 EXPLAINS_ABSENCE = True
@@ -52,8 +52,10 @@ Numbered = tuple[int, Record]
 
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
     """Yield a finding for each migration that is failed or unfinished, and what no ledger can tell."""
-    now = frames.at("migrations")
-    for ledger, entries in _grouped(enumerate(records(frames["migrations"])), _LEDGER).items():
+    now = frames.at("migration_ledgers")
+    found = _grouped(enumerate(records(frames["migrations"])) if "migrations" in frames else (), _LEDGER)
+    yield from _unread(frames)
+    for ledger, entries in found.items():
         if any(row["is_failed"] is None for _, row in entries):
             yield NotExamined(_relation(*ledger[1:]), f"this ledger cannot record a failure ({ledger[0]})")
             continue
@@ -61,6 +63,13 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
         yield Examined(len(migrations))
         for attempts in migrations.values():
             yield from _judge_migration(attempts, now, timedelta(minutes=thresholds["running_minutes"]))
+
+
+def _unread(frames: Frames) -> Iterator[NotExamined]:
+    """A ledger that the asker may not read is a gap of its own, `migrations:<schema>.<table>`."""
+    for name, gap in frames.gaps.items():
+        if name.startswith("migrations:"):
+            yield NotExamined(name.removeprefix("migrations:"), gap.reason)
 
 
 _LEDGER = ("tool", "schema_name", "relation_name")

@@ -35,7 +35,8 @@ select
   a.xact_start as transaction_started_at,
   a.query_start as query_started_at,
   a.state_change as state_changed_at,
-  pg_catalog.age(a.backend_xmin)::bigint as xmin_age,
+  -- What holds back vacuum: its snapshot, or the transaction of its own that it has written under
+  greatest(pg_catalog.age(a.backend_xmin), pg_catalog.age(a.backend_xid))::bigint as xmin_age,
   -- The text is in the encoding of the session's own database and is not converted: one of another encoding could
   -- fail the whole query, so it stays NULL
   case
