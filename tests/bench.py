@@ -70,7 +70,8 @@ def _capture(server: Server) -> Capture:
 
 
 def _run(server: Server, reports: Path) -> None:
-    order = order_of("bench", server.dsn("bench"), None, None, None, (), (), (), None, reports, lambda words: print(f"  {words}", flush=True))
+    dsn = server.dsn("bench")
+    order = order_of("bench", dsn, None, None, None, (), (), (), None, reports, lambda words: print(f"  {words}", flush=True))
     report = run(order)
     print(f"  verdict after {report.verdict_seconds:.1f} s")
 

@@ -13,7 +13,7 @@ from kit.evidence.model import Evidence, Provenance, Source
 
 # Messages of PostgreSQL (backend/po, untranslated) and of libpq, and the SQLSTATE each belongs to.
 _MESSAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"(?<!of )relation .+ does not exist|table .+ does(?: not|n't) exist|undefined_table|no such table", ("42P01",)),
+    (r"(?<!of )relation .+ does not exist|table (?:.+ )?does(?: not|n't) exist|undefined_table|no such table", ("42P01",)),
     (r"column .+ does not exist", ("42703",)),
     (r"schema .+ does not exist", ("3F000",)),
     (r"function .+ does not exist", ("42883",)),

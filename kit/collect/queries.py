@@ -78,7 +78,7 @@ def choose(variants: tuple[FactQuery, ...], server: int, extensions: Mapping[str
 def parse(path: Path) -> FactQuery:
     """Return the fact query in a file; KitError if its header is not as it must be."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    head = [line for line in _leading(lines)]
+    head = _leading(lines)
     body = "\n".join(lines[len(head) :]).strip().rstrip(";")
     try:
         header = tomllib.loads("\n".join(line.removeprefix("--").removeprefix(" ") for line in head))

@@ -90,9 +90,11 @@ class Several(Display):
 
     displays: tuple[Display, ...]
 
+    @override
     def html(self) -> Markup:
         return element("div", *(display.html() for display in self.displays), css="kit-several")
 
+    @override
     def text(self) -> str:
         return "\n\n".join(display.text() for display in self.displays)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbformat.v4 import new_markdown_cell, new_notebook
+from nbformat.v4 import new_markdown_cell, new_notebook, new_output
 
 from kit.analyze.document import NotebookStatus
 
@@ -102,6 +102,7 @@ def write_unfinished(job: Job, reason: str) -> None:
         title = job.name.replace("_", " ").capitalize()
         notebook = new_notebook(cells=[new_markdown_cell(f"# {title}"), new_markdown_cell("There is nothing to show.")])
         notebook.cells[1].source = f"There is nothing to show: {reason}."
+    _mark_stop(notebook, "dead kernel", reason)
     _write(notebook, job.output)
 
 
@@ -112,6 +113,8 @@ def _run(job: Job) -> tuple[NotebookStatus, str]:
     executed = _partial(job) or notebook
     if status == "ok":
         status, reason = _really_ended(executed)
+    elif status in ("timeout", "dead kernel"):
+        _mark_stop(executed, status, reason)
     _write(executed, job.output)
     return status, reason
 
@@ -178,6 +181,13 @@ def _really_ended(notebook: nbformat.NotebookNode) -> tuple[NotebookStatus, str]
         if cell.source.strip() and cell.execution_count is None:
             return "error", "the notebook left before its end (sys.exit?)"
     return "ok", ""
+
+
+def _mark_stop(notebook: nbformat.NotebookNode, status: NotebookStatus, reason: str) -> None:
+    """Say at the cell that was started last that it never ended: papermill's labels and counts do not tell."""
+    started = [cell for cell in notebook.cells if cell.metadata.get("papermill", {}).get("start_time")]
+    if started and started[-1].cell_type == "code":
+        started[-1].outputs.append(new_output("error", ename=status.capitalize(), evalue=reason, traceback=[]))
 
 
 def _transport(private_folder: Path) -> dict[str, dict[str, str]]:

@@ -9,7 +9,8 @@ from kit.sandbox.server import Server
 LEDGER = """
 create table public._prisma_migrations (
   id varchar(36) primary key, checksum varchar(64) not null, finished_at timestamptz, migration_name varchar(255) not null,
-  logs text, rolled_back_at timestamptz, started_at timestamptz not null default now(), applied_steps_count integer not null default 0
+  logs text, rolled_back_at timestamptz, started_at timestamptz not null default now(),
+  applied_steps_count integer not null default 0
 );
 insert into public._prisma_migrations (id, checksum, migration_name, started_at, finished_at, logs)
 values ('1', 'a', '20260101000000_init', now() - interval '2 hours', now() - interval '2 hours', null),
