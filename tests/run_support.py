@@ -20,7 +20,7 @@ from kit.case.judging import Question
 from kit.report.runner import Order
 from kit.target import Target
 
-BUNDLE = Path(os.environ["DEV_BUNDLE"]) if "DEV_BUNDLE" in os.environ else folders.captures(folders.RECORDED_FOLDER)[-1]
+BUNDLE = folders.captures(folders.RECORDED_FOLDER)[-1]
 KIT = Path(sys.executable).parent / "kit"
 MARK = "KIT_TEST_MARK"
 DEFAULT_PARAMETERS = 'case: str = "recorded"  # the case'

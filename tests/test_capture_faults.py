@@ -113,12 +113,16 @@ def test_a_locked_ledger_is_a_gap_of_its_own(own: Server, owned: str) -> None:
     assert "migrations" in source.evidence
 
 
-def test_a_lock_that_hangs_every_login_is_ended_by_the_connect_timeout(own: Server) -> None:
+@pytest.mark.parametrize(("default", "given"), [(2, ""), (60, "&connect_timeout=2")])
+def test_a_lock_that_hangs_every_login_is_ended_by_the_connect_timeout(
+    own: Server, monkeypatch: pytest.MonkeyPatch, default: int, given: str
+) -> None:
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", default)
     with own.connect(autocommit=False) as holder:
         holder.execute("lock pg_authid in access exclusive mode")
         started = time.monotonic()
 
-        source = _taken(f"{own.dsn()}&connect_timeout=2")
+        source = _taken(own.dsn() + given)
 
     assert 1.5 < time.monotonic() - started < 5
     assert _message(source) == "connection timeout expired"

@@ -148,9 +148,7 @@ def _write_evidence(source: str, name: str, evidence: Evidence, folder: Path) ->
     table = pa.Table.from_pandas(evidence.frame, preserve_index=False)
     pq.write_table(table.replace_schema_metadata(None), folder / file, compression="zstd")
     columns = [ColumnEntry(**{key: getattr(c, key) for key in ColumnEntry.model_fields}) for c in evidence.columns]
-    return EvidenceEntry(
-        name=name, file=file, sha256=_sha256(folder / file), columns=columns, provenance=evidence.provenance
-    )
+    return EvidenceEntry(name=name, file=file, sha256=_sha256(folder / file), columns=columns, provenance=evidence.provenance)
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -220,5 +218,3 @@ def _digest(content: dict[str, Any]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-

@@ -19,6 +19,8 @@ from kit.present import theme
 from kit.present.markup import Markup, badge, element, folded, joined, paragraph, preformatted
 from kit.present.text import counted, number_text, visible
 
+# More findings than this help nobody on a page; all of them stand in findings.json.
+FINDINGS_LIMIT = 100
 FINDINGS_MIME = "application/vnd.incident-kit.findings+json"
 Results = Iterable[Result | ResultEntry]
 Pair = tuple[ResultEntry, FindingEntry]
@@ -76,12 +78,14 @@ class Findings(Display):
     @override
     def html(self) -> Markup:
         pairs = self.pairs()
-        blocks = [_finding_html(result, finding) for result, finding in pairs]
-        return element("div", paragraph(self._summary()), *blocks, css="kit-findings")
+        blocks = [_finding_html(result, finding) for result, finding in pairs[:FINDINGS_LIMIT]]
+        return element("div", paragraph(self._summary()), *blocks, *_rest(len(pairs)), css="kit-findings")
 
     @override
     def text(self) -> str:
-        return "\n".join([visible(self._summary()), *(_finding_text(*pair) for pair in self.pairs())])
+        pairs = self.pairs()
+        lines = [_finding_text(*pair) for pair in pairs[:FINDINGS_LIMIT]]
+        return "\n".join([visible(self._summary()), *lines, *_rest(len(pairs))])
 
     @override
     def bundle(self) -> dict[str, Any]:
@@ -156,13 +160,19 @@ class NextSteps(Display):
         steps = self.steps()
         if not steps:
             return paragraph("No finding asks for a step.")
-        items = [element("li", paragraph(_reasons(messages)), preformatted(remedy, "kit-remedy")) for remedy, messages in steps]
-        return element("div", element("ol", *items), paragraph("The kit never runs a remedy."), css="kit-steps")
+        items = [
+            element("li", paragraph(_reasons(messages)), preformatted(remedy, "kit-remedy"))
+            for remedy, messages in steps[:FINDINGS_LIMIT]
+        ]
+        never = paragraph("The kit never runs a remedy.")
+        return element("div", element("ol", *items), *_rest(len(steps)), never, css="kit-steps")
 
     @override
     def text(self) -> str:
-        steps = [f"{n}. {visible(_reasons(why))}\n{_indented(remedy)}" for n, (remedy, why) in enumerate(self.steps(), 1)]
-        return "\n".join(steps) or "No finding asks for a step."
+        found = self.steps()
+        shown = enumerate(found[:FINDINGS_LIMIT], 1)
+        steps = [f"{n}. {visible(_reasons(why))}\n{_indented(remedy)}" for n, (remedy, why) in shown]
+        return "\n".join([*steps, *_rest(len(found))]) or "No finding asks for a step."
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -181,6 +191,11 @@ class ChecksExplained(Display):
     @override
     def text(self) -> str:
         return "\n\n".join(_check_text(check) for check in self.checks) or "No checks."
+
+
+def _rest(count: int) -> list[str]:
+    """Return the sentence that says how many more there are, if there are."""
+    return [f"… and {count - FINDINGS_LIMIT} more; findings.json holds all."] if count > FINDINGS_LIMIT else []
 
 
 def entries(results: Results) -> tuple[ResultEntry, ...]:
