@@ -281,6 +281,18 @@ def test_a_server_that_refuses_the_login_is_evidence_without_the_password(
     _assert_not_reached(source)
 
 
+def test_a_driver_that_repeats_the_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError(f"invalid value near {PASSWORD}")
+
+    monkeypatch.setattr(psycopg, "connect", refuse)
+
+    source = _taken(f"host=db password={PASSWORD}")
+
+    assert _message(source) == "invalid value near <masked>"
+    _assert_not_reached(source)
+
+
 def test_the_right_password_is_accepted_and_stands_nowhere(own: Server) -> None:
     capture = collected(resolve(own.dsn("postgres", "stranger", PASSWORD)))
 
