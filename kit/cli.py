@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 
 from kit.errors import KitError, MissingTier, ParameterError
@@ -183,7 +182,7 @@ def _clear_errors() -> Iterator[None]:
         # Whoever read the answer has gone; the interpreter must not try to flush the rest at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(FAULT) from None
-    except (typer.Exit, typer.Abort, click.ClickException):
+    except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
         if os.environ.get("KIT_DEBUG"):

@@ -35,7 +35,7 @@ COLUMNS = (
     Column("names", "list[string]"),
 )
 # The whole number, beside a NULL in the next row, is one that a float cannot hold.
-ROW = ("é < \ufffd", 2**63 - 1, 0.1, None, AT, ["a", None])
+ROW = ("é < \ufffd", -(2**53) - 1, 0.1, None, AT, ["a", None])
 VALUES = st.tuples(
     st.none() | st.text(),
     st.none() | st.integers(-(2**63), 2**63 - 1),
