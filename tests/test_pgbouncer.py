@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -53,11 +54,11 @@ class Pool:
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.dsn, autocommit=True, prepare_threshold=None)
 
-    def settings(self) -> list[tuple[Any, ...]]:
-        """Every setting of the pooled connection as an application sees it, and which connection that is."""
+    def settings(self) -> dict[str, tuple[str, str]]:
+        """Every setting of the pooled connection, with its source, as an application sees it; and which connection it is."""
         with self.connect() as application:
-            query = "select pg_backend_pid()::text, name, setting, source from pg_settings order by name"
-            return application.execute(query).fetchall()
+            query = "select name, setting, source from pg_settings union all select 'pid', pg_backend_pid()::text, ''"
+            return {name: (setting, source) for name, setting, source in application.execute(query)}
 
 
 @pytest.fixture
@@ -99,8 +100,9 @@ def test_the_pooled_connection_is_the_same_afterwards_in_every_setting(pool: Poo
 
     collected(resolve(pool.dsn))
 
-    assert pool.settings() == before
-    assert ("search_path", "auth, shop", "database user") in [row[1:] for row in before]
+    after = pool.settings()
+    assert {name: (before.get(name), after.get(name)) for name in before | after if before.get(name) != after.get(name)} == {}
+    assert before["search_path"] == ("auth, shop", "database user")
 
 
 def test_the_application_goes_on_writing_while_and_after_a_capture_shares_its_connection(pool: Pool) -> None:
@@ -132,13 +134,19 @@ def test_a_capture_that_set_anything_for_the_session_would_be_caught(pool: Pool,
     collected(resolve(pool.dsn))
 
     after = pool.settings()
-    assert {row[0] for row in after} == {row[0] for row in before}
-    assert ("search_path", "", "session") in [row[1:] for row in after]
+    assert after["pid"] == before["pid"]
+    assert after["search_path"] == ("", "session")
 
 
 def _wait_for_socket(folder: Path, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 10
-    while not (folder / f".s.PGSQL.{PORT}").exists():
+    # The file alone is not enough: it is there a moment before anybody listens.
+    while not _listens(folder / f".s.PGSQL.{PORT}"):
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as endpoint:
+        return endpoint.connect_ex(str(path)) == 0

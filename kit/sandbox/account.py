@@ -138,9 +138,10 @@ def _runs(binaries: Binaries, account: Account) -> bool:
 
 def _copy(binaries: Binaries, folder: Path) -> Binaries:
     root = binaries.real_bin_folder.parent
-    # PostgreSQL finds its share folder relative to bin, so the copy has the same shape.
-    for part in root.iterdir():
-        if part.is_dir() and part.name != "include":
+    # PostgreSQL finds its share folder relative to bin, so the copy has the same shape. Nothing else is copied:
+    # beside a bin folder that somebody named may lie anything.
+    for part in (binaries.real_bin_folder, root / "lib", root / "lib64", root / "share"):
+        if part.is_dir():
             shutil.copytree(part, folder / "install" / part.name, symlinks=True)
     libraries = _copy_libraries(binaries.library_folder, root, folder)
     _open_to_readers(folder)
