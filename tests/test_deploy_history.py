@@ -89,8 +89,7 @@ def test_incident_d_names_the_three_revisions_that_could_not_have_worked(judge: 
             subject=Subject("revision", f"session-api-{number}"),
             message=f"Revision session-api-{number} was created {value:.1f} minutes before roles/cloudsql.client was "
             f"granted to {ACCOUNT} at 2025-06-03 10:42:48 UTC: it could not have reached '{INSTANCE}\\r'.",
-            remedy="Judge a fix by a revision created after the grant; then\n"
-            f"gcloud run revisions delete session-api-{number}",
+            remedy=f"Judge a fix by a revision created after the grant; then\ngcloud run revisions delete session-api-{number}",
             evidence=("revisions", (position,)),
             value=value,
             unit="minutes",
@@ -417,9 +416,7 @@ def migrations(*rows: tuple[Any, ...], **thresholds: float) -> Result:
         "migrations": Evidence(build_frame(LEDGER, rows), LEDGER, provenance),
     }
     source = Source("app", "postgres", "laptop", None, evidence)
-    return results(source, {f"failed_migrations.{key}": value for key, value in thresholds.items()})[
-        "failed_migrations"
-    ]
+    return results(source, {f"failed_migrations.{key}": value for key, value in thresholds.items()})["failed_migrations"]
 
 
 def test_a_ledger_that_could_not_be_read_is_not_examined() -> None:

@@ -84,9 +84,7 @@ def _cleared_reason(results: Sequence[Result]) -> str:
     return f"{_count(len(results), 'check')} found nothing that breaks it{also}"
 
 
-def _broken_summary(
-    broken: LayerEntry, layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None
-) -> str:
+def _broken_summary(broken: LayerEntry, layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None) -> str:
     found = explaining(results, broken.layer, symptom)
     more = f" ({len(found) - 1} more such findings)" if len(found) > 1 else ""
     unseen = [e.layer for e in layers[: LADDER.index(broken.layer)] if e.status == "not examined"]

@@ -82,9 +82,7 @@ def refuse_unknown(overrides: Mapping[str, float]) -> None:
             raise ParameterError(f"There is no threshold {key!r}.", "See `kit checks` for the names.")
 
 
-def _results(
-    check: Check, capture: Capture, overrides: Mapping[str, float], extra: Mapping[str, Evidence]
-) -> list[Result]:
+def _results(check: Check, capture: Capture, overrides: Mapping[str, float], extra: Mapping[str, Evidence]) -> list[Result]:
     sources = [source for source in capture.sources if source.kind == check.source]
     thresholds = {t.name: overrides.get(f"{check.id}.{t.name}", t.default) for t in check.thresholds}
     databases = {source.identity.database for source in sources if source.identity}

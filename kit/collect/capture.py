@@ -24,9 +24,7 @@ def capture(
     """
     started_at = datetime.now(UTC)
     names = None if only is None else frozenset(only)
-    collected = [
-        collect_database(database, only=names, propose=propose, progress=progress) for database in target.databases
-    ]
+    collected = [collect_database(database, only=names, propose=propose, progress=progress) for database in target.databases]
     sources = [source for source, _ in collected] + _cloud(target, started_at)
     return Capture(
         target=target.name,
@@ -53,5 +51,3 @@ def _sum(costs: Iterable[Cost]) -> Cost:
         server_ms=round(sum(cost.server_ms for cost in items), 1),
         rows=sum(cost.rows for cost in items),
     )
-
-

@@ -127,10 +127,7 @@ def _copied(binaries: Binaries, folder: Path, account: Account) -> Binaries:
 def _runs(binaries: Binaries, account: Account) -> bool:
     """Ask the system rather than the permission bits: it knows access lists and mounts too."""
     try:
-        answers = [
-            run(account, binaries, (name, "--version"), Path("/"), PROBE_SECONDS)
-            for name in ("initdb", "postgres")
-        ]
+        answers = [run(account, binaries, (name, "--version"), Path("/"), PROBE_SECONDS) for name in ("initdb", "postgres")]
     except (OSError, subprocess.SubprocessError):
         return False
     return all(answer.returncode == 0 for answer in answers)

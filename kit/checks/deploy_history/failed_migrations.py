@@ -134,11 +134,7 @@ def _finding(failed: Sequence[Numbered], now: datetime, running: timedelta | Non
 
 def _message(row: Record, may_run: bool) -> str:
     started = "" if row["started_at"] is None else f", started at {row['started_at']:%Y-%m-%d %H:%M:%S} UTC,"
-    ended = (
-        "has not finished and may still run"
-        if may_run
-        else "failed" + (" or never finished" if _is_unfinished(row) else "")
-    )
+    ended = "has not finished and may still run" if may_run else "failed" + (" or never finished" if _is_unfinished(row) else "")
     ledger = _relation(row["schema_name"], row["relation_name"])
     return f"Migration {row['migration_name']} of {row['tool']} (ledger {ledger}){started} {ended}."
 

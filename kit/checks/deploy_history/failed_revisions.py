@@ -43,9 +43,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
     newest = {row["service_name"]: position for position, row in sorted(enumerate(revisions), key=_creation)}
     for position, row in enumerate(revisions):
         if row["is_ready"] is None:
-            yield NotExamined(
-                row["revision_name"] or "unnamed revision", "the export does not say whether it got ready"
-            )
+            yield NotExamined(row["revision_name"] or "unnamed revision", "the export does not say whether it got ready")
             continue
         yield Examined(1)
         if not row["is_ready"] and (row["ready_reason"] or "").lower() != "retired":

@@ -120,9 +120,7 @@ def _minutes(since: datetime, until: datetime) -> float:
     return (until - since).total_seconds() / 60
 
 
-def _finding(
-    severity: Any, position: int, revision: Record, grant: Record, propagation_minutes: float | None = None
-) -> Finding:
+def _finding(severity: Any, position: int, revision: Record, grant: Record, propagation_minutes: float | None = None) -> Finding:
     name, minutes = revision["revision_name"] or "", abs(_minutes(revision["created_at"], grant["at"]))
     told = (
         f"before {grant['role']} was granted to {revision['service_account']} at {grant['at']:%Y-%m-%d %H:%M:%S} UTC: "

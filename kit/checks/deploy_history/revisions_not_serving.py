@@ -47,17 +47,14 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
 
 
 def _judge_service(position: int, service: Record, targets: Sequence[tuple[int, Record]]) -> Iterator[Finding]:
-    name, created, ready = (
-        service[k] or "" for k in ("service_name", "latest_created_revision", "latest_ready_revision")
-    )
+    name, created, ready = (service[k] or "" for k in ("service_name", "latest_created_revision", "latest_ready_revision"))
     others = [(row, target) for row, target in targets if target["percent"] and target["revision_name"] != ready]
     if created != ready:
         yield Finding(
             severity="warning",
             subject=Subject("revision", created),
             message=f"Service {name} was last deployed as {created}; its latest ready revision is {ready or 'none'}.",
-            remedy=shlex.join(["gcloud", "run", "revisions", "describe", created])
-            + "\nMend what it names, then deploy again.",
+            remedy=shlex.join(["gcloud", "run", "revisions", "describe", created]) + "\nMend what it names, then deploy again.",
             evidence=rows([position], "services"),
         )
     elif others:
