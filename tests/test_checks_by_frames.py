@@ -13,8 +13,8 @@ from kit.analyze.statements import compared_columns, statements
 from kit.checks import registry
 from kit.checks.triage._attempts import kind_of
 from kit.checks.triage._sessions import shown_seconds
-from kit.collect.postgres import CONNECTION_COLUMNS
 from kit.collect.queries import fact_queries
+from kit.collect.rows import CONNECTION_COLUMNS
 from kit.evidence.columns import build_frame
 from kit.evidence.model import Evidence, Frames, Identity, Provenance, Source
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from kit.analyze.changes import records
 from kit.collect.logs import ACTIVITY, AUDIT_SCHEMA, audit_tables, log_queries, moment, run_log_query, translated
+from kit.collect.masking import masked
 from kit.errors import KitError, MissingTier
 from kit.evidence.columns import build_frame
 
@@ -132,12 +133,10 @@ def duckdb_rows(items: list[dict[str, Any]], since: datetime = SINCE, until: dat
 
 
 def google_rows(engine: GoogleSql, items: list[dict[str, Any]]) -> list[Row]:
-    from kit.collect.logs import _masked
-
     query = log_queries()["audit_changes"]
     names, rows = engine.rows(query.sql, ACTIVITY, audit_tables(items)[ACTIVITY], SINCE, UNTIL)
     assert names == COLUMNS
-    frame = build_frame(query.columns, [_masked(query.columns, row) for row in rows])
+    frame = build_frame(query.columns, masked(query.columns, [tuple(row) for row in rows]))
     return [tuple(row.values()) for row in records(frame)]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kit.evidence.columns import Column, build_frame
-from kit.evidence.model import Evidence, Provenance, Source
+from kit.evidence.model import Evidence, Source, provenance
 
 # Messages of PostgreSQL (backend/po, untranslated) and of libpq, and the SQLSTATE each belongs to.
 _MESSAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -82,17 +81,8 @@ COLUMNS = (
 def symptom_evidence(symptom: Symptom | None, at: datetime) -> Evidence:
     """Return the symptom as evidence: one row, or none where the case has no symptom."""
     rows = [(symptom.text, sorted(symptom.sqlstates), symptom.schema, symptom.relation)] if symptom else []
-    text = symptom.text if symptom else ""
-    provenance = Provenance(
-        title="Symptom",
-        grain="one row, or none",
-        text=text,
-        text_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        at=at,
-        seconds=0.0,
-        rows=len(rows),
-    )
-    return Evidence(build_frame(COLUMNS, rows), COLUMNS, provenance)
+    about = provenance("Symptom", "one row, or none", symptom.text if symptom else "", at, 0.0, len(rows))
+    return Evidence(build_frame(COLUMNS, rows), COLUMNS, about)
 
 
 def located(symptom: Symptom | None, sources: Iterable[Source]) -> Symptom | None:

@@ -8,7 +8,7 @@ not inferred: a dataset that never saw an IAM change has no column for it, and a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from kit.collect.masking import masker
+from kit.collect.masking import masked
 from kit.collect.queries import SQL_FOLDER, FactQuery, parse
 from kit.errors import KitError, MissingTier
-from kit.evidence.columns import Column, build_frame
+from kit.evidence.columns import build_frame
 
 ACTIVITY = "cloudaudit_googleapis_com_activity"
 
@@ -72,7 +72,7 @@ def run_log_query(name: str, tables: Mapping[str, pa.Table], since: datetime, un
     try:
         with _closed_connection(duckdb, tables) as connection:
             answer = connection.execute(translated(name), {"since": since, "until": until})
-            return build_frame(query.columns, [_masked(query.columns, row) for row in answer.fetchall()])
+            return build_frame(query.columns, masked(query.columns, answer.fetchall()))
     except duckdb.Error as error:
         # The message may quote a value of the log, so only its kind is told.
         raise KitError(f"The log query {name} failed in DuckDB ({type(error).__name__}).") from None
@@ -119,13 +119,6 @@ def _duckdb() -> Any:
     except ImportError as error:
         raise _missing() from error
     return duckdb
-
-
-def _masked(columns: Sequence[Column], row: Sequence[Any]) -> list[Any]:
-    return [
-        value if column.mask is None or value is None else masker(column.mask, {})(value)
-        for column, value in zip(columns, row, strict=True)
-    ]
 
 
 def _missing() -> MissingTier:

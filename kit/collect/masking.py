@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from pglast import parser
 
-from kit.evidence.columns import Mask
+from kit.evidence.columns import Column, Mask
 
 _LITERALS = {"SCONST", "ICONST", "FCONST", "BCONST", "XCONST", "USCONST"}
 _COMMENTS = {"C_COMMENT", "SQL_COMMENT"}
@@ -85,6 +86,20 @@ def masker(mask: Mask, row: Mapping[str, object]) -> Callable[[str], str]:
     if category is None:
         return lambda value: option_value(name, value)
     return lambda value: setting_value(name, value, str(category))
+
+
+def masked(columns: Sequence[Column], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the rows with every value masked as its column declares."""
+    masks = [(position, column.mask) for position, column in enumerate(columns) if column.mask]
+    return [_masked_row(columns, masks, row) for row in rows] if masks else rows
+
+
+def _masked_row(columns: Sequence[Column], masks: Sequence[tuple[int, Mask]], row: tuple[Any, ...]) -> tuple[Any, ...]:
+    values, named = list(row), {column.name: value for column, value in zip(columns, row, strict=True)}
+    for position, mask in masks:
+        if values[position]:
+            values[position] = masker(mask, named)(values[position])
+    return tuple(values)
 
 
 def _word(text: str, token: parser.Token) -> str:

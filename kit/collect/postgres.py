@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,18 +13,11 @@ import psycopg
 import sqlalchemy as sa
 
 from kit.collect import masking
-from kit.collect.connection import (
-    APPLICATION_NAME,
-    STATEMENT_SECONDS,
-    Database,
-    known_secrets,
-    open_database,
-    parameters,
-)
-from kit.collect.queries import GROUPS, MARKER, FactQuery, choose, fact_queries, probes
+from kit.collect.connection import STATEMENT_SECONDS, Database, open_database
+from kit.collect.queries import GROUPS, FactQuery, choose, fact_queries, probes
+from kit.collect.rows import connection_evidence, dated, evidence_of, identity_of, joined, tagged
 from kit.errors import EvidenceMismatch
-from kit.evidence.columns import Column, build_frame
-from kit.evidence.model import Cost, Evidence, Gap, GapKind, Identity, ProbeRequest, Provenance, Source
+from kit.evidence.model import Cost, Evidence, Gap, GapKind, ProbeRequest, Source
 from kit.target import DatabaseSource
 
 DEADLINE_SECONDS = 120.0
@@ -39,16 +31,6 @@ _SESSION_QUERIES = ("session", "settings")
 Asked = tuple[FactQuery, Mapping[str, str]]
 Propose = Callable[[Mapping[str, pd.DataFrame]], Sequence[ProbeRequest]]
 Progress = Callable[[str], None]
-
-CONNECTION_COLUMNS = (
-    Column("is_connected", "boolean"),
-    Column("message", "string"),
-    Column("host", "string", data_class="identifier"),
-    Column("port", "string"),
-    Column("database_name", "string", data_class="identifier"),
-    Column("user_name", "string", data_class="identifier"),
-    Column("seconds", "Float64", "s"),
-)
 
 
 @dataclass(slots=True)
@@ -78,15 +60,15 @@ def collect_database(
     started_at, clock = datetime.now(UTC), time.perf_counter()
     try:
         with open_database(source.conninfo, deadline_seconds) as database:
-            attempt = _connection_evidence(source, started_at, time.perf_counter() - clock, None)
+            attempt = connection_evidence(source.conninfo, started_at, time.perf_counter() - clock, None)
             state = _Collecting(database, {"connection": attempt})
             _collect(state, wanted, propose, progress)
     except (psycopg.Error, sa.exc.DBAPIError) as error:
-        attempt = _connection_evidence(source, started_at, time.perf_counter() - clock, error)
+        attempt = connection_evidence(source.conninfo, started_at, time.perf_counter() - clock, error)
         gap = Gap(kind="not reached", reason="the server was not reached")
         return Source(source.name, "postgres", source.vantage, None, {"connection": attempt}, dict.fromkeys(wanted, gap)), Cost()
     cost = Cost(statements=database.statements, server_ms=round(database.server_seconds * 1000, 1), rows=state.rows)
-    return Source(source.name, "postgres", source.vantage, _identity(state), state.evidence, state.gaps), cost
+    return Source(source.name, "postgres", source.vantage, identity_of(state.evidence), state.evidence, state.gaps), cost
 
 
 def _with_needed(names: Iterable[str]) -> set[str]:
@@ -102,7 +84,7 @@ def _collect(state: _Collecting, wanted: set[str], propose: Propose | None, prog
         _run_group(state, _chosen(state, names), progress)
     if propose is not None:
         _run_probes(state, propose({name: e.frame for name, e in state.evidence.items()}), progress)
-    _date_statistics(state)
+    state.evidence = dated(state.evidence)
 
 
 def _session(state: _Collecting, progress: Progress) -> None:
@@ -180,70 +162,10 @@ def _build(state: _Collecting) -> None:
     """Turn the rows of the ended transaction into frames."""
     for name, (query, text, at, seconds, rows) in state.raw.items():
         try:
-            state.evidence[name] = _evidence(query, text, at, seconds, rows)
+            state.evidence[name] = evidence_of(query, text, at, seconds, rows)
         except EvidenceMismatch as error:
             state.gaps[name] = Gap(kind="failed", reason=str(error))
     state.raw.clear()
-
-
-def _evidence(query: FactQuery, text: str, at: datetime, seconds: float, rows: list[tuple[Any, ...]]) -> Evidence:
-    kept = _without_own(query, rows)
-    frame = build_frame(query.columns, _masked(query.columns, kept))
-    return Evidence(frame, query.columns, _provenance(query, text, at, seconds, len(kept)))
-
-
-def _provenance(query: FactQuery, text: str, at: datetime, seconds: float, rows: int) -> Provenance:
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return Provenance(
-        title=query.title, grain=query.grain, text=text, text_sha256=digest, at=at, seconds=round(seconds, 4), rows=rows
-    )
-
-
-def _without_own(query: FactQuery, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Leave out the kit's own sessions and statements."""
-    names = [column.name for column in query.columns]
-    if "application_name" in names:
-        position = names.index("application_name")
-        rows = [row for row in rows if row[position] != APPLICATION_NAME]
-    if "statement" in names:
-        position = names.index("statement")
-        rows = [row for row in rows if f"/* {MARKER} " not in str(row[position])]
-    return rows
-
-
-def _masked(columns: tuple[Column, ...], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    masks = [(position, column.mask) for position, column in enumerate(columns) if column.mask]
-    if not masks:
-        return rows
-    names = [column.name for column in columns]
-    masked = []
-    for row in rows:
-        values, named = list(row), dict(zip(names, row, strict=True))
-        for position, mask in masks:
-            if values[position]:
-                values[position] = masking.masker(mask, named)(values[position])
-        masked.append(tuple(values))
-    return masked
-
-
-def _date_statistics(state: _Collecting) -> None:
-    """Say of cumulative counters since when they run, where the server tells."""
-    for name, (origin, only_current) in _COUNTED_SINCE.items():
-        frame = state.evidence[origin].frame if origin in state.evidence else None
-        if name not in state.evidence or frame is None:
-            continue
-        resets = frame[frame["is_current"]]["statistics_reset_at"] if only_current else frame["statistics_reset_at"]
-        since = resets.iloc[0] if len(resets) and pd.notna(resets.iloc[0]) else None
-        evidence = state.evidence[name]
-        provenance = evidence.provenance.model_copy(update={"statistics_since": since and since.to_pydatetime()})
-        state.evidence[name] = replace(evidence, provenance=provenance)
-
-
-_COUNTED_SINCE = {
-    "table_statistics": ("databases", True),
-    "indexes": ("databases", True),
-    "statements": ("statements_info", False),
-}
 
 
 def _run_probes(state: _Collecting, requests: Sequence[ProbeRequest], progress: Progress) -> None:
@@ -256,24 +178,8 @@ def _run_probes(state: _Collecting, requests: Sequence[ProbeRequest], progress: 
         if gap:
             state.gaps[f"{request.evidence}:{request.subject}"] = gap
         if found:
-            parts.setdefault(request.evidence, []).append(_tagged(found, request))
-    state.evidence |= {name: _joined(items) for name, items in parts.items()}
-
-
-def _tagged(evidence: Evidence, request: ProbeRequest) -> Evidence:
-    columns = (*(column for column, _ in request.tags), *evidence.columns)
-    values = tuple(value for _, value in request.tags)
-    rows = [(*values, *row) for row in evidence.frame.astype(object).where(evidence.frame.notna(), None).itertuples(index=False)]
-    return Evidence(build_frame(columns, rows), columns, evidence.provenance)
-
-
-def _joined(items: list[Evidence]) -> Evidence:
-    first = items[0]
-    frame = pd.concat([item.frame for item in items], ignore_index=True)
-    texts = ";\n".join(dict.fromkeys(item.provenance.text for item in items))
-    digest = hashlib.sha256(texts.encode()).hexdigest()
-    provenance = first.provenance.model_copy(update={"text": texts, "text_sha256": digest, "rows": len(frame)})
-    return Evidence(frame, first.columns, provenance)
+            parts.setdefault(request.evidence, []).append(tagged(found, request))
+    state.evidence |= {name: joined(items) for name, items in parts.items()}
 
 
 def _chosen(state: _Collecting, names: Sequence[str]) -> list[Asked]:
@@ -345,43 +251,3 @@ def _lost(state: _Collecting, words: str = "") -> Gap:
         return Gap(kind="timed out", reason=f"the capture's deadline of {state.database.deadline.seconds:.0f} s passed")
     reason = "the connection was lost during the capture"
     return Gap(kind="not reached", reason=f"{reason}: {words}" if words else reason)
-
-
-def _identity(state: _Collecting) -> Identity | None:
-    evidence = state.evidence.get("session")
-    if evidence is None:
-        return None
-    row = evidence.frame.iloc[0]
-    return Identity(
-        user=row["user_name"],
-        session_user=row["session_user_name"],
-        database=row["database_name"],
-        server_version=int(row["server_version_number"]),
-        server_version_text=row["server_version_text"],
-        server=_server(row["server_address"], row["server_port"]),
-        is_superuser=row["is_superuser_text"] == "on",
-        in_recovery=bool(row["is_in_recovery"]),
-        search_path=row["search_path"],
-        visible_schemas=list(row["visible_schemas"]),
-    )
-
-
-def _server(address: Any, port: Any) -> str:
-    return "local socket" if pd.isna(address) else f"{address}:{port}"
-
-
-def _connection_evidence(source: DatabaseSource, at: datetime, seconds: float, error: Exception | None) -> Evidence:
-    given = parameters(source.conninfo)
-    words = "" if error is None else masking.message(str(getattr(error, "orig", error)), known_secrets(source.conninfo))
-    row = (error is None, words or None, given.get("host"), given.get("port"), given.get("dbname"), given.get("user"), seconds)
-    text = f"connect to {given.get('host', 'the default host')} as {given.get('user', 'the default user')}"
-    provenance = Provenance(
-        title="Connection",
-        grain="one row per attempt",
-        text=text,
-        text_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        at=at,
-        seconds=round(seconds, 4),
-        rows=1,
-    )
-    return Evidence(build_frame(CONNECTION_COLUMNS, [row]), CONNECTION_COLUMNS, provenance)

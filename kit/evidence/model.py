@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,6 +50,12 @@ class Provenance(Record):
     rows: int
     truncated: bool = False
     statistics_since: datetime | None = None
+
+
+def provenance(title: str, grain: str, text: str, at: datetime, seconds: float, rows: int) -> Provenance:
+    """Return the provenance of a frame, with the hash of its text."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Provenance(title=title, grain=grain, text=text, text_sha256=digest, at=at, seconds=round(seconds, 4), rows=rows)
 
 
 class Gap(Record):

@@ -12,8 +12,6 @@ import base64
 import gzip
 import hashlib
 import importlib.util
-import os
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -94,10 +92,7 @@ def write_assets(folder: Path) -> Path:
     """Write what the pages of a report share into its folder, once, and return its path."""
     path = folder / plotly_file()
     if not path.exists():
-        handle, aside = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(plotly_source())
-        Path(aside).replace(path)
+        path.write_text(plotly_source(), encoding="utf-8")
     return path
 
 
