@@ -104,6 +104,8 @@ def _finite(value: Any) -> float | None:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, str) and value.isascii() and "\0" not in value:
+        return value  # nearly all: a big catalog has a million of them
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
