@@ -130,7 +130,9 @@ def test_a_bundle_that_is_judged_again_is_kept_once(tmp_path: Path) -> None:
     working_copy(tmp_path / "case", "triage")
     digests = [run(order(tmp_path)).document.started_at for _ in range(2)]
     assert digests[0] == digests[1]
-    assert len(folders.captures(tmp_path / "case")) == 1
+    [kept] = folders.captures(tmp_path / "case")
+    assert bundle.load(kept).digest == bundle.load(BUNDLE).digest
+    assert (kept / bundle.MANIFEST).read_bytes() == (BUNDLE / bundle.MANIFEST).read_bytes()
 
 
 def hostile_home(folder: Path) -> dict[str, str | None]:

@@ -104,6 +104,19 @@ def load(folder: Path) -> Capture:
     )
 
 
+def copy(folder: Path, target: Path) -> None:
+    """Copy a bundle byte by byte into the new folder `target` (mode 0700), so that its digest stays what it was.
+
+    Only what the manifest names is copied. Raises BundleError as `load` does, and OSError where there is no room.
+    """
+    manifest = _read_manifest(folder)
+    files = [entry.file for source in manifest.sources for entry in source.evidence]
+    target.mkdir(mode=0o700, parents=True)
+    for name in (MANIFEST, *files):
+        (target / name).parent.mkdir(mode=0o700, exist_ok=True)
+        shutil.copyfile(folder / name, target / name)
+
+
 def is_bundle(folder: Path) -> bool:
     """Return whether `folder` looks like a bundle: its manifest names sources."""
     try:

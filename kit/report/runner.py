@@ -83,7 +83,9 @@ def _judge(order: Order, aside: Path) -> tuple[Capture, FindingsDocument]:
     taken = collected(order.target)
     name = folders.capture_name(taken.started_at)
     folder = aside / folders.CAPTURES / name
-    if not folder.exists():
+    if not folder.exists() and order.target.bundle is not None:
+        bundle.copy(order.target.bundle, folder)
+    elif not folder.exists():
         taken = replace(taken, digest=bundle.save(taken, folder))
     document = judged(taken, order.question)
     # A bundle that is judged again lies here as links to the standing report's files: never write through them.
