@@ -14,6 +14,9 @@ import pytest
 from kit.sandbox import server as sandbox
 from kit.sandbox import shop
 from kit.sandbox.server import Server
+from tests.browser import browser, context
+
+__all__ = ["browser", "context"]
 
 _numbers = itertools.count(1)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import jsonschema
 import pytest
+from playwright.sync_api import BrowserContext
 
 from kit.analyze.document import FindingsDocument
 from kit.case.collecting import collected
@@ -17,6 +18,7 @@ from kit.report.running import exit_status
 from kit.sandbox import binaries
 from kit.sandbox.shop import EXPECTED_FAULTS, HEALTHY_TABLES, SYMPTOM
 from kit.target import DatabaseSource, Target
+from tests.browser import look
 from tests.conftest import Staged, staged_shop
 from tests.record import SCHEMA
 
@@ -82,6 +84,20 @@ def test_all_five_notebooks_ran_to_their_end(ran: Ran):
 def test_the_findings_validate_against_the_published_schema(ran: Ran):
     for path in ran.report.folder.rglob("findings.json"):
         jsonschema.validate(json.loads(path.read_text()), json.loads(SCHEMA.read_text()))
+
+
+def test_every_page_is_drawn_from_disk_without_a_network(ran: Ran, context: BrowserContext):
+    pages = sorted(ran.report.folder.glob("*.html"))
+    charts = {}
+    for path in pages:
+        seen = look(context, path)
+        seen.draw_all()
+        seen.assert_quiet()
+        charts[path.stem] = seen.marks()
+
+    assert len(pages) == 7
+    assert all(min(marks) > 0 for name, marks in charts.items() if name not in ("index", "report"))
+    assert len(charts["report"]) == sum(len(marks) for name, marks in charts.items() if name != "report")
 
 
 def test_no_planted_secret_stands_in_any_written_file(ran: Ran):

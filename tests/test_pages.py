@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from kit.errors import RunError
 from kit.report import single
@@ -20,14 +18,9 @@ from kit.report.index import index_page
 from kit.report.pages import PageLink, notebook_page, notebook_title
 from kit.report.sanitize import clean_html, markdown_html
 from kit.report.single import Part, single_page
+from tests.browser import cut_off, look
 from tests.report_sample import HOSTILE, displays, document, figure_list, notebook, provenance
 
-_FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-)
-ARGUMENTS = _FLAGS.split()
-MARKS = ".barlayer .point path, .scatterlayer path.point, .heatmaplayer image"
 EVERYTHING = " ".join(HOSTILE)
 ACTIVE = """
 <img src=x onerror=alert(11)><img src="https://example.org/a.png"><a href="javascript:alert(12)">go</a>
@@ -39,82 +32,6 @@ ACTIVE = """
 <math><mtext></mtext><mglyph><style><img src=x onerror=alert(18)></style></mglyph></math>
 <details ontoggle=alert(19) open><summary>words</summary></details><p id="content">clobber</p><object data=x></object>
 """
-
-
-def chromium() -> str:
-    """Return the browser's path, or skip loudly."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not found:
-        pytest.skip("NO BROWSER: chromium is not installed, so no page of the report was looked at")
-    return found
-
-
-_DRAW_ALL = """async () => {
-  for (const plot of document.querySelectorAll('figure.plot')) {
-    plot.scrollIntoView();
-    const isMissing = () => plot.checkVisibility() && !plot.querySelector('.main-svg .hoverlayer');
-    while (isMissing()) await new Promise(next => setTimeout(next, 10));
-  }
-}"""
-
-
-@dataclass
-class Seen:
-    """A page that was opened, and all that went wrong on it."""
-
-    page: Page
-    dialogs: list[str] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def draw_all(self) -> None:
-        """Scroll to every chart, as a reader would, and wait until it is there."""
-        self.page.evaluate(_DRAW_ALL)
-
-    def marks(self) -> list[int]:
-        """Return how many marks each chart shows."""
-        count = f"plot => plot.querySelectorAll('{MARKS}').length"
-        return list(self.page.evaluate(f"[...document.querySelectorAll('figure.plot')].map({count})"))
-
-    def assert_quiet(self) -> None:
-        violations = self.page.evaluate("window.violations")
-        assert (self.dialogs, self.messages, self.requests, violations) == ([], [], [], [])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = chromium()
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    made = browser.new_context(viewport={"width": 1280, "height": 900})
-    yield _cut_off(made)
-    made.close()
-
-
-def _cut_off(context: BrowserContext) -> BrowserContext:
-    context.set_offline(True)
-    context.add_init_script(
-        "window.violations = [];"
-        "addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective + ' ' + e.blockedURI))"
-    )
-    return context
-
-
-def look(context: BrowserContext, path: Path, fragment: str = "") -> Seen:
-    """Open a page from disk, recording everything that it should not do."""
-    seen = Seen(context.new_page())
-    seen.page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
-    seen.page.on("console", lambda message: seen.messages.append(message.text))
-    seen.page.on("pageerror", lambda error: seen.messages.append(str(error)))
-    seen.page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else seen.requests.append(r.url))
-    seen.page.goto(path.as_uri() + fragment)
-    return seen
 
 
 def report(folder: Path, hostile: str = "", *extra: dict[str, Any]) -> Path:
@@ -180,7 +97,7 @@ def test_a_remedy_can_be_copied(context: BrowserContext, plain: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_chart_is_drawn_from_disk_without_a_network(browser: Browser, plain: Path, scheme: Any) -> None:
-    context = _cut_off(browser.new_context(color_scheme=scheme))
+    context = cut_off(browser.new_context(color_scheme=scheme))
     seen = look(context, plain / "bloat.html")
     seen.draw_all()
     counts = seen.marks()
@@ -278,7 +195,7 @@ def test_no_page_lets_a_script_in(context: BrowserContext, plain: Path, tmp_path
 @pytest.mark.parametrize("name", ["index", "triage", "bloat", "report"])
 @pytest.mark.parametrize("folder", ["plain", "hostile"])
 def test_a_phone_scrolls_only_downwards(browser: Browser, folder: str, name: str, request: pytest.FixtureRequest) -> None:
-    context = _cut_off(browser.new_context(viewport={"width": 360, "height": 740}))
+    context = cut_off(browser.new_context(viewport={"width": 360, "height": 740}))
     seen = look(context, request.getfixturevalue(folder) / f"{name}.html")
     seen.page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     seen.draw_all()
