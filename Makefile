@@ -20,7 +20,7 @@ check: $(INSTALLED)  ## Formatting, lint, types, and who may import whom; second
 	$(BIN)/lint-imports --no-logo
 
 test-matrix: $(INSTALLED)  ## The same faults found on PostgreSQL 13 to 18
-	$(BIN)/python -m pytest -m matrix
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m matrix
 
 test-wheel: $(INSTALLED)  ## Build the wheel, install it elsewhere into clean environments, and use it
 	$(BIN)/python -m pytest -m wheel

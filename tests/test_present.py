@@ -40,7 +40,7 @@ _TAGS = "p div span strong table caption thead tbody tr th td details summary pr
 LAB_TAGS = frozenset(_TAGS.split())
 _STYLES = (
     "background-color border-bottom border-collapse border-left border-radius color cursor font-family font-size font-weight"
-    " margin overflow-wrap overflow-x padding padding-left text-align vertical-align white-space"
+    " margin min-width overflow-wrap overflow-x padding padding-left text-align vertical-align white-space"
 )
 LAB_STYLES = frozenset(_STYLES.split())
 

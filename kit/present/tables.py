@@ -15,6 +15,7 @@ from kit.present.text import counted, number_text, shortened, utc_text, visible
 
 ROW_LIMIT = 50
 CELL_LIMIT = 300
+LONG_TEXT = 30
 _SUFFIXES = {"_bytes": "bytes", "_ms": "ms", "_seconds": "seconds", "_fraction": "fraction"}
 _CELL = f"padding:3px 12px 3px 0;vertical-align:top;border-bottom:1px solid {theme.LINE};"
 
@@ -82,9 +83,10 @@ class Table:
 
     def _row(self, position: int) -> Markup:
         weight = "font-weight:bold;" if position in self.marked else ""
+        texts = {name: self._value(name, position) for name in map(str, self.frame.columns)}
         cells = [
-            element("td", _cell_text(self._value(name, position)), style=weight + _CELL + self._cell_style(name))
-            for name in map(str, self.frame.columns)
+            element("td", _cell_text(text), style=weight + _CELL + self._cell_style(name) + _width_style(text))
+            for name, text in texts.items()
         ]
         return element("tr", *cells, css="kit-marked" if weight else "")
 
@@ -152,6 +154,11 @@ def _cell_text(text: str) -> str | Markup:
         return text
     summary = element("summary", shortened(text, CELL_LIMIT // 2), style="cursor:pointer")
     return element("details", summary, joined([text]), css="kit-folded")
+
+
+def _width_style(text: str) -> str:
+    """A long text in a crowded table would stand in a column of single words."""
+    return ";min-width:260px" if len(text) > LONG_TEXT else ""
 
 
 def _aligned_style(numeric: bool) -> str:
