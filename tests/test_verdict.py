@@ -55,7 +55,29 @@ def test_an_unseen_subject_keeps_a_layer_from_being_cleared():
 def test_a_check_that_cannot_be_critical_does_not_hold_a_layer_back():
     result = replace(_result("privileges", status="skipped"), can_be_critical=False)
 
-    assert _judged(result)[0]["privileges"] == "cleared"
+    assert _judged(result, _result("privileges"))[0]["privileges"] == "cleared"
+
+
+def test_a_layer_of_which_no_check_ran_is_not_cleared():
+    result = replace(_result("configuration", status="skipped", reason="not reached"), can_be_critical=False)
+
+    statuses, found = _judged(result)
+
+    assert statuses["configuration"] == "not examined"
+    assert found.status == "open"
+
+
+def test_what_no_check_looks_for_stays_open():
+    result = replace(_result("privileges"), explains=frozenset({"42501"}))
+
+    assert _judged(result, symptom=parse_symptom("No space left on device"))[1].status == "open"
+
+
+def test_that_the_kit_could_not_connect_breaks_its_layer_whatever_the_symptom():
+    result = replace(_result("reachability", "critical"), explains=frozenset({"08006"}))
+    attempt = replace(result, findings=(replace(result.findings[0], evidence=("connection", (0,))),))
+
+    assert _judged(attempt, symptom=SYMPTOM)[1].layer == "reachability"
 
 
 def test_a_layer_without_any_source_is_out_of_scope_and_does_not_open_the_case():
@@ -90,7 +112,7 @@ def test_a_finding_about_other_relations_does_not_explain_the_symptom():
 def test_absence_explains_nothing_where_the_relation_exists():
     result = replace(_result("change", "critical"), explains_absence=True)
 
-    assert _judged(result, symptom=replace(SYMPTOM, relation_exists=True))[1].status == "healthy"
+    assert _judged(result, symptom=replace(SYMPTOM, relation_exists=True))[1].status == "open"
     assert _judged(result, symptom=replace(SYMPTOM, relation_exists=False))[1].layer == "change"
     missing_column = replace(SYMPTOM, relation_exists=True, sqlstates=frozenset({"42703"}))
     assert _judged(replace(result, explains=frozenset({"42703"})), symptom=missing_column)[1].layer == "change"
@@ -111,6 +133,11 @@ def test_healthy_with_a_symptom_says_that_it_is_not_the_database():
         ("password authentication failed for user", {"28P01", "28000"}, None),
         ("The table `main.users` does not exist in the current database.", {"42P01"}, "users"),
         ("everything is on fire", set(), None),
+        ("users get 500 errors on /login since deploy 00042", set(), None),
+        ("connection to 10.0.0.1 port 54321 refused", {"08006", "08001"}, None),
+        ("The table `auth.siwe_nonces` does not exist. code: P2021", {"42P01"}, "siwe_nonces"),
+        ("SQLSTATE[22P02]: invalid text", {"22P02"}, None),
+        ("database timeout", {"57014", "08006"}, None),
     ],
 )
 def test_a_symptom_is_read_for_its_sqlstate_and_relation(text: str, sqlstates: set[str], relation: str | None):

@@ -10,6 +10,7 @@ from kit.analyze.symptom import Symptom
 from kit.analyze.verdict import explaining
 
 _DENIED = frozenset({"42P01", "42501", "3F000"})
+_ROLES_SHOWN = 3
 
 
 def hypotheses(results: Sequence[Result], symptom: Symptom | None) -> list[Hypothesis]:
@@ -30,8 +31,9 @@ def _never_created(results: Sequence[Result], symptom: Symptom) -> Hypothesis:
 
 
 def _not_permitted(results: Sequence[Result], symptom: Symptom) -> Hypothesis:
-    statement = f'"{symptom.relation}" is there, but the role that asks may not reach it.'
-    found = _fingerprints(explaining(results, "privileges", symptom))
+    explained = explaining(results, "privileges", symptom)
+    statement = f'"{symptom.relation}" is there, but {_kept_out(explained, symptom)} may not reach it.'
+    found = _fingerprints(explained)
     complete = all(result.complete for result in results if result.layer == "privileges" and result.in_scope)
     if found:
         return Hypothesis(statement=statement, status="supported", for_=found)
@@ -40,6 +42,17 @@ def _not_permitted(results: Sequence[Result], symptom: Symptom) -> Hypothesis:
     if complete and symptom.relation_exists:
         return Hypothesis(statement=statement, status="refuted", against=["schema_grants"])
     return Hypothesis(statement=statement, status="open")
+
+
+def _kept_out(findings: Iterable[Finding], symptom: Symptom) -> str:
+    """Return the roles that the findings keep from the relation, in words."""
+    roles = [f.subject.name for f in findings if f.subject.kind == "role" and symptom.relation in f.relations]
+    names = [f'"{name}"' for name in dict.fromkeys(roles)]
+    if not names:
+        return "the role that asks"
+    if len(names) > _ROLES_SHOWN:
+        names[_ROLES_SHOWN:] = [f"{len(names) - _ROLES_SHOWN} more"]
+    return f"role {names[0]}" if len(names) == 1 else f"roles {', '.join(names[:-1])} and {names[-1]}"
 
 
 def _migration(results: Sequence[Result], symptom: Symptom) -> Hypothesis:

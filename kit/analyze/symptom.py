@@ -22,14 +22,19 @@ _MESSAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"permission denied|must be owner", ("42501",)),
     (r"row-level security|row level security", ("42501",)),
     (r"too many (clients|connections)|connection slots", ("53300",)),
-    (r"connection refused|could not connect|no such file or directory", ("08006", "08001")),
+    (r"connection (?:.* )?refused|could not connect|no such file or directory", ("08006", "08001")),
     (r"is not reachable|timed out|timeout expired", ("08006", "08001")),
     (r"starting up|shutting down|recovery mode", ("57P03",)),
     (r"statement timeout|canceling statement|slow|takes too long|hangs?\b", ("57014",)),
-    (r"lock timeout|could not obtain lock|deadlock", ("55P03", "40P01")),
+    (r"\b(?:database|db|connection|query|request)s? (?:has )?time(?:d )?-?outs?\b|\btimeouts?\b", ("57014", "08006")),
+    (r"lock timeout|could not obtain lock", ("55P03",)),
+    (r"deadlock", ("40P01",)),
     (r"no space left|disk full", ("53100",)),
 )
-_SQLSTATE = re.compile(r"\b(?=[0-9A-Z]*\d)[0-9A-Z]{5}\b")
+KNOWN = frozenset(state for _, states in _MESSAGES for state in states)
+# Five characters alone may be a port, a duration or an order's number: unknown ones count only after the word
+# SQLSTATE, or as the whole text.
+_BARE = re.compile(r"\b[0-9A-Z]{5}\b")
 _NAME = r"""(?:"([^"]+)"|`([^`]+)`|'([^']+)'|(?!(?:does|is|was|not|or)\b)([\w$.]+))"""
 _RELATION = re.compile(rf"(?:relation|table)\s+{_NAME}", re.IGNORECASE)
 
@@ -57,10 +62,17 @@ def parse_symptom(text: str | None) -> Symptom | None:
     """
     if text is None or not text.strip():
         return None
-    stated = set(_SQLSTATE.findall(text))
+    stated = _stated(text)
     worded = {state for pattern, states in _MESSAGES if re.search(pattern, text, re.IGNORECASE) for state in states}
     schema, relation = _named_relation(text)
     return Symptom(text, frozenset(stated | worded), relation, schema)
+
+
+def _stated(text: str) -> set[str]:
+    known = KNOWN & set(_BARE.findall(text))
+    explicit = set(re.findall(r"\bSQLSTATE\W{0,3}([0-9A-Z]{5})\b", text))
+    whole = {text.strip()} if re.fullmatch(r"(?=.*\d)[0-9A-Z]{5}", text.strip()) else set()
+    return {*known, *explicit, *whole}
 
 
 def _named_relation(text: str) -> tuple[str | None, str | None]:

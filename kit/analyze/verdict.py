@@ -19,7 +19,10 @@ def ladder(results: Sequence[Result], symptom: Symptom | None, out_of_scope: Col
 
 
 def verdict(layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None) -> Verdict:
-    """Return the verdict: the first broken layer; else open, if a layer was not examined; else healthy."""
+    """Return the verdict: the first broken layer; else open, where something was not examined; else healthy.
+
+    With a symptom, healthy means that what could explain it was looked for and is not there.
+    """
     broken = next((entry for entry in layers if entry.status == "broken"), None)
     if broken:
         return Verdict(status="broken", layer=broken.layer, summary=_broken_summary(broken, layers, results, symptom))
@@ -27,18 +30,40 @@ def verdict(layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Sy
     if unseen:
         words = f"No broken layer was found, but {_listed(unseen)} could not be examined in full."
         return Verdict(status="open", layer=unseen[0], summary=words)
+    unexplained = _unexplained(results, symptom)
+    if unexplained:
+        return Verdict(status="open", summary=unexplained)
     return Verdict(status="healthy", summary=_healthy_summary(layers, results, symptom))
 
 
 def explains(finding: Finding, result: Result, symptom: Symptom | None) -> bool:
-    """Return whether the finding could explain the symptom; without a known symptom every finding could."""
-    if symptom is None or not symptom.sqlstates:
+    """Return whether the finding could explain the symptom; without a known symptom every finding could.
+
+    That the kit itself could not connect always counts: it is why nothing above could be seen.
+    """
+    if symptom is None or not symptom.sqlstates or finding.evidence[0] == "connection":
         return True
     if symptom.sqlstates.isdisjoint(result.explains):
         return False
     if result.explains_absence and symptom.relation_exists and symptom.sqlstates <= {"42P01"}:
         return False
     return not (symptom.relation and finding.relations) or symptom.relation in finding.relations
+
+
+def _unexplained(results: Sequence[Result], symptom: Symptom | None) -> str | None:
+    """Return why a symptom stays open although every layer is cleared: nothing looked for such a thing."""
+    if symptom is None or not symptom.sqlstates:
+        return None
+    # A migration that did not fail clears nothing: what it should have made may be missing all the same.
+    able = [r for r in results if r.in_scope and r.can_be_critical and r.complete and not r.explains_absence]
+    if all(symptom.sqlstates.isdisjoint(result.explains) for result in able):
+        return f"Every layer is cleared, but no check looks for {_listed(sorted(symptom.sqlstates))} yet: the symptom stays open."
+    if symptom.relation_exists and "42P01" in symptom.sqlstates:
+        return (
+            f'"{symptom.relation}" is there, and no role that was looked at is kept from it: ask which role and database '
+            "the application really connects with."
+        )
+    return None
 
 
 def explaining(results: Sequence[Result], layer: Layer, symptom: Symptom | None) -> list[Finding]:
@@ -62,8 +87,8 @@ def _layer(layer: Layer, results: Sequence[Result], symptom: Symptom | None, out
     if not mine:
         return _entry(layer, "out of scope", "no source was named that could show it")
     unseen = [result for result in mine if result.can_be_critical and not result.complete]
-    if unseen:
-        return _entry(layer, "not examined", _unseen_reason(unseen))
+    if unseen or not any(result.complete for result in mine):
+        return _entry(layer, "not examined", _unseen_reason(unseen or mine))
     return _entry(layer, "cleared", _cleared_reason(mine))
 
 
@@ -79,9 +104,13 @@ def _unseen_reason(unseen: Sequence[Result]) -> str:
 
 
 def _cleared_reason(results: Sequence[Result]) -> str:
-    warnings = sum(len(result.findings) for result in results)
-    also = f"; also seen: {_count(warnings, 'finding')}" if warnings else ""
-    return f"{_count(len(results), 'check')} found nothing that breaks it{also}"
+    complete = sum(result.complete for result in results)
+    of_all = "" if complete == len(results) else f" of {len(results)}"
+    found = [finding for result in results for finding in result.findings]
+    critical = sum(finding.severity == "critical" for finding in found)
+    unexplaining = f" ({critical} critical, which cannot explain the symptom)" if critical else ""
+    also = f"; also seen: {_count(len(found), 'finding')}{unexplaining}" if found else ""
+    return f"{complete}{of_all} {'check' if len(results) == 1 else 'checks'} found nothing that breaks it{also}"
 
 
 def _broken_summary(broken: LayerEntry, layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None) -> str:
@@ -94,8 +123,10 @@ def _broken_summary(broken: LayerEntry, layers: Sequence[LayerEntry], results: S
 
 def _healthy_summary(layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None) -> str:
     cleared = sum(1 for entry in layers if entry.status == "cleared")
+    if symptom is not None and not symptom.sqlstates:
+        return f"No broken layer: {_count(cleared, 'layer')} cleared. For the symptom itself, give the error's own text."
     if symptom is not None:
-        return f"Nothing explains the symptom: {_count(cleared, 'layer')} cleared. Not the database: look at the service."
+        return f"Nothing here explains the symptom: {_count(cleared, 'layer')} cleared. Not the database: look at the service."
     found = sum(len(result.findings) for result in results)
     return f"No broken layer: {_count(cleared, 'layer')} cleared, {_count(found, 'lesser finding')}."
 

@@ -47,11 +47,16 @@ def order_of(
 def exit_status(document: FindingsDocument, fail_on: str) -> int:
     """Return 1 if anything was found at or above `fail_on`, else 3 if something in scope was not examined, else 0."""
     failing = SEVERITIES[: [str(severity) for severity in SEVERITIES].index(fail_on) + 1]
-    if any(finding.severity in failing for _, finding in document.findings()):
+    excluded = {entry.layer for entry in document.layers if entry.status == "out of scope"}
+    if any(finding.severity in failing and finding.layer not in excluded for _, finding in document.findings()):
         return 1
-    in_scope = [result for result in document.results if result.source]
-    unseen = any(result.not_examined or result.status in ("skipped", "failed") for result in in_scope)
-    return 3 if unseen or any(entry.status != "ok" for entry in document.notebooks) else 0
+    # What could only have been found below `fail_on` would not have changed the answer.
+    known = checks.registry()
+    in_scope = [result for result in document.results if result.source and result.layer not in excluded]
+    telling = [result for result in in_scope if set(known[result.check].severities) & set(failing)]
+    unseen = any(result.not_examined or result.status in ("skipped", "failed") for result in telling)
+    partial = any(entry.status != "ok" for entry in document.notebooks)
+    return 3 if unseen or partial or document.verdict.status == "open" else 0
 
 
 def _thresholds(given: Sequence[str]) -> dict[str, float]:

@@ -61,8 +61,16 @@ def _finding(position: int, row: Record, *, is_latest: bool) -> Finding:
         severity="critical" if is_latest else "warning",
         subject=Subject("revision", name),
         message=f"Revision {name}, {place} of service {row['service_name']}, is not ready: {why}",
-        remedy=_log_command(row) if is_latest else shlex.join(["gcloud", "run", "revisions", "delete", name]),
+        remedy=_log_command(row) if is_latest else _describe_command(name),
         evidence=rows([position], "revisions"),
+    )
+
+
+def _describe_command(name: str) -> str:
+    # An export of revisions does not tell their region, and what is deleted is gone as evidence.
+    command = shlex.join(["gcloud", "run", "revisions", "describe", name])
+    return (
+        f"{command}\nIts conditions say why; add --region where gcloud has no default. Delete it once nobody needs it any more."
     )
 
 

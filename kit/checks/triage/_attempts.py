@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kit.analyze.changes import records
-from kit.analyze.findings import Examined, Finding, Judgement, Subject
+from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.analyze.symptom import parse_symptom
 from kit.checks import rows
 from kit.evidence.model import Frames
 
 Kind = Literal["slots", "database", "login", "unreachable"]
 Record = Mapping[str, Any]
+
+
+# In the order of a connection: the server is reached, has a slot, lets the role in, and has the database.
+_RUNGS: tuple[Kind, ...] = ("unreachable", "slots", "login", "database")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,18 @@ def kind_of(message: str) -> Kind:
 def judge_attempts(
     frames: Frames, kind: Kind, subject_kind: str, column: str, diagnoses: Sequence[Diagnosis]
 ) -> Iterable[Judgement]:
-    """Yield a critical finding for each attempt that failed in this way; the subject is named by `column`."""
-    attempts = records(frames["connection"])
-    yield Examined(len(attempts))
-    for position, attempt in enumerate(attempts):
-        if not attempt["is_connected"] and kind_of(attempt["message"] or "") == kind:
+    """Yield a critical finding for each attempt that failed in this way; the subject is named by `column`.
+
+    An attempt that ended on a lower rung says nothing about this one.
+    """
+    for position, attempt in enumerate(records(frames["connection"])):
+        ended = None if attempt["is_connected"] else kind_of(attempt["message"] or "")
+        if ended == kind:
             yield _finding(attempt, position, subject_kind, column, diagnoses)
+        if ended is None or _RUNGS.index(ended) >= _RUNGS.index(kind):
+            yield Examined(1)
+        else:
+            yield NotExamined(subject_name(attempt, column), "the connection ended before this could be seen")
 
 
 def _finding(attempt: Record, position: int, subject_kind: str, column: str, diagnoses: Sequence[Diagnosis]) -> Finding:

@@ -1,0 +1,94 @@
+"""The relation that the symptom names is there, but not where it is looked for.
+
+What it shows: the relation exists in this database under exactly its name, but in another schema than the one the error
+names; or, where the error names no schema, not on the search_path of a role that may otherwise use it.
+
+Why it matters: the migration worked, the grants are right, and the application still reads "relation does not exist": an
+unqualified name is looked up along the search_path of the role that asks, and nowhere else.
+
+What to do: put the schema on that role's search_path, or write the schema in the statement (in the ORM: its schema
+setting, as in `?schema=app`).
+
+Known limits: a search_path that the application sets itself after connecting is not seen. Only roles that hold a
+privilege on the relation by name are looked at; what everybody has, and pg_read_all_data, is no sign of use.
+
+References: https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATH and
+https://www.postgresql.org/docs/current/errcodes-appendix.html (42P01)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import pandas as pd
+
+from kit.analyze.access import DATA_PRIVILEGES, Access, mask
+from kit.analyze.access import NEEDS as ACCESS_NEEDS
+from kit.analyze.changes import records
+from kit.analyze.findings import Examined, Finding, Judgement, Subject, quoted
+from kit.analyze.service_roles import ServiceRoles, in_user_schema
+from kit.checks import rows
+from kit.evidence.model import Frames
+
+LAYER = "schema"
+NEEDS = ("symptom", "settings", "default_privileges", *ACCESS_NEEDS)
+SEVERITIES = ("critical",)
+EXPLAINS = ("42P01",)
+
+
+def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
+    """Yield a finding for each place in which the missing relation stands, out of the asker's sight."""
+    relations = frames["relations"].reset_index(drop=True)
+    for symptom in records(frames["symptom"]):
+        if symptom["relation_name"] is None or "42P01" not in (symptom["sqlstates"] or []):
+            continue
+        found = relations[(relations["relation_name"] == symptom["relation_name"]) & in_user_schema(relations["schema_name"])]
+        yield Examined(1)
+        if symptom["schema_name"] is None:
+            yield from _off_the_path(frames, found)
+        elif len(found) and symptom["schema_name"] not in set(found["schema_name"]):
+            yield _elsewhere(symptom["schema_name"], found)
+
+
+def _off_the_path(frames: Frames, found: pd.DataFrame) -> Iterator[Finding]:
+    """Yield a finding for each service role that may use the relation, where none of that name is on its path."""
+    access = Access(frames)
+    for role in ServiceRoles(frames, access):
+        path = access.search_path(role)
+        usable = found[[_may_use(access, role, position) for position in found.index]]
+        schemas = usable["schema_name"][[access.has_schema_privilege(role, s, "USAGE") for s in usable["schema_name"]]]
+        if path.is_known and len(schemas) and not set(path.entries) & set(found["schema_name"]):
+            yield _finding(role, access.database, path.entries, found.loc[[schemas.index[0]]])
+
+
+def _may_use(access: Access, role: str, position: int) -> bool:
+    return bool(access.relation_privileges(role, public=False)[position] & mask(DATA_PRIVILEGES))
+
+
+def _finding(role: str, database: str, path: tuple[str, ...], relation: pd.DataFrame) -> Finding:
+    row = relation.iloc[0]
+    schemas = ", ".join(quoted(name) for name in (row["schema_name"], *path))
+    return Finding(
+        severity="critical",
+        subject=Subject("role", role, row["schema_name"]),
+        message=(
+            f"{row['relation_name']} is in schema {row['schema_name']}, which is not on the search_path of role "
+            f'"{role}" ({", ".join(path) or "empty"}), though it may use it: its plain name "does not exist" for it'
+        ),
+        remedy=f"alter role {quoted(role)} in database {quoted(database)} set search_path = {schemas}",
+        evidence=rows([relation.index[0]], "relations"),
+        relations=frozenset({str(row["relation_name"])}),
+    )
+
+
+def _elsewhere(schema: str, found: pd.DataFrame) -> Finding:
+    row = found.iloc[0]
+    name = f"{quoted(row['schema_name'])}.{quoted(row['relation_name'])}"
+    return Finding(
+        severity="critical",
+        subject=Subject("table", row["relation_name"], schema),
+        message=f"Schema {quoted(schema)} has no {quoted(row['relation_name'])}, but the {row['kind']} {name} is there.",
+        remedy=f"Let the application ask for {name}, or run the migration with schema {quoted(schema)} as its target.",
+        evidence=rows(list(found.index), "relations"),
+        relations=frozenset({str(row["relation_name"])}),
+    )
