@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
@@ -58,10 +59,21 @@ class Target:
 def resolve(text: str, cloud: Path | None = None) -> Target:
     """Return the target that `text` names: a bundle's folder, `service=…`, a URL, keywords, or a name in kit.toml.
 
+    A name in kit.toml goes before a folder of that name; ./NAME is always the folder.
     `cloud` adds a folder of cloud exports. Raises TargetError with the next step where it names nothing.
     """
     target = _resolve(text.strip())
-    return target if cloud is None else replace(target, cloud=cloud)
+    return target if cloud is None else _with_cloud(target, cloud)
+
+
+def _with_cloud(target: Target, cloud: Path) -> Target:
+    if target.bundle is not None:
+        hint = "A bundle holds its own cloud evidence; capture again with --cloud."
+        raise TargetError("--cloud adds nothing to a bundle.", hint)
+    if not cloud.is_dir():
+        hint = "Name a folder of files that gcloud wrote with --format=json."
+        raise TargetError(f"The folder of cloud exports {cloud} is not there.", hint)
+    return replace(target, cloud=cloud)
 
 
 def config_path(start: Path | None = None) -> Path | None:
@@ -78,7 +90,7 @@ def _resolve(text: str) -> Target:
         raise TargetError("No target is named.", "Use --target with a name from kit.toml, a URL, or a bundle's folder.")
     if _SCHEME.match(text):
         return _direct(text)
-    if Path(text).is_dir():
+    if Path(text).is_dir() and not _is_configured(text):
         return Target(Path(text).resolve().name, bundle=Path(text))
     if "=" in text:
         return _direct(text)
@@ -147,6 +159,16 @@ def _shown_url(url: str) -> str:
     shown_host = unquote(host) or (query.get("host") or [""])[0]
     user = f"{unquote(credentials.partition(':')[0])}@" if mark else ""
     return f"{user}{shown_host}{'/' if path else ''}{unquote(path)}" or "database"
+
+
+def _is_configured(name: str) -> bool:
+    """Return whether kit.toml names this target; what holds a separator is a path."""
+    path = config_path()
+    if path is None or "/" in name or os.sep in name:
+        return False
+    with contextlib.suppress(TargetError):
+        return name in _table(_read(path).get("targets", {}), "targets")
+    return False
 
 
 def _configured(name: str) -> Target:

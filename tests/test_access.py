@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from kit.analyze.access import Access
-from kit.analyze.findings import Examined, Finding, NotExamined
+from kit.analyze.findings import Examined, Finding, NotExamined, Result
+from kit.analyze.hypotheses import hypotheses
 from kit.analyze.search_path import identifiers
 from kit.analyze.symptom import parse_symptom, symptom_evidence
 from kit.checks.permissions import (
@@ -285,6 +286,14 @@ def test_incident_a(stage: Stage) -> None:
     assert found["app.ia_api"].severity == "critical"
     assert "siwe_nonces" in found["app.ia_api"].relations
 
+    named = {finding.subject.qualified: finding.message for finding in place.findings(schemas_without_usage, symptom)}
+    assert named["app.ia_api"] == (
+        'role "ia_api" has no USAGE on schema app, so its 4 tables, among them siwe_nonces, '
+        '"do not exist" for it by their plain names'
+    )
+    elsewhere = place.findings(schemas_without_usage, 'relation "other.siwe_nonces" does not exist')
+    assert not any("among them" in finding.message for finding in elsewhere), "that is another table"
+
     unreadable = place.finding(unreadable_tables, "app.ia_api")
     assert unreadable.relations == {"siwe_nonces", "blacklisted_tokens", "Odd table"}, "the ledger is not the service's"
     [misdirected] = place.findings(misdirected_default_privileges)
@@ -310,6 +319,24 @@ def test_incident_a(stage: Stage) -> None:
     place.execute("set role ia_migrator; create table app.later (n int)")
     assert place.failure("ia_api", "select * from later") is None
     assert place.findings(misdirected_default_privileges) == []
+
+
+def test_the_hypothesis_names_who_is_kept_out(stage: Stage) -> None:
+    place = stage(INCIDENT)
+    symptom = replace(parse_symptom('relation "siwe_nonces" does not exist'), relation_exists=True)
+    found = [finding for finding in place.findings(schemas_without_usage) if finding.severity == "critical"]
+    base = Result("schemas_without_usage", "permissions", "privileges", "database", "findings", findings=tuple(found))
+    result = replace(base, explains=frozenset(schemas_without_usage.EXPLAINS))
+
+    def said(*names: str) -> str:
+        first = result.findings[0]
+        findings = tuple(replace(first, subject=replace(first.subject, name=name)) for name in names)
+        return hypotheses([replace(result, findings=findings)], symptom)[1].statement
+
+    assert said("ia_api") == '"siwe_nonces" is there, but role "ia_api" may not reach it.'
+    assert said("a", "b", "b") == '"siwe_nonces" is there, but roles "a" and "b" may not reach it.'
+    assert said("a", "b", "c", "d", "e") == '"siwe_nonces" is there, but roles "a", "b", "c" and 2 more may not reach it.'
+    assert said() == '"siwe_nonces" is there, but the role that asks may not reach it.'
 
 
 def test_any_asker_sees_the_same(stage: Stage) -> None:

@@ -7,10 +7,11 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from kit.case.collecting import collected
 from kit.case.judging import Question, judged
@@ -18,7 +19,7 @@ from kit.collect import connection
 from kit.collect.connection import APPLICATION_NAME
 from kit.collect.postgres import collect_database
 from kit.collect.queries import fact_queries
-from kit.evidence.model import Gap, Source
+from kit.evidence.model import Gap, ProbeRequest, Source
 from kit.sandbox import server as sandbox
 from kit.sandbox.server import Server
 from kit.target import DatabaseSource, resolve
@@ -160,6 +161,35 @@ def test_a_query_that_the_server_cancels_is_a_gap_and_the_others_go_on(
     assert "column_widths" in cancelled
     assert source.gaps["column_widths"].reason == "canceling statement due to statement timeout (57014)"
     assert {"session", "settings"} <= set(source.evidence)
+    _assert_complete(source)
+
+
+def test_a_value_that_the_driver_cannot_read_costs_its_query_and_nothing_else(
+    own: Server, owned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relations = fact_queries()["relations"][0]
+    monkeypatch.setitem(fact_queries(), "relations", (replace(relations, sql="select 'infinity'::date as relation_oid"),))
+
+    source = _taken(own.dsn(owned))
+
+    assert source.gaps["relations"] == Gap(kind="failed", reason="date too large (after year 10K)")
+    assert set(source.gaps) == {"relations", "statements", "statements_info"}
+    _assert_complete(source)
+
+
+@pytest.mark.parametrize("error", [psycopg.DataError("numeric too odd"), sa.exc.InvalidRequestError("numeric too odd")])
+def test_a_fault_at_the_end_takes_nothing_of_what_was_collected(own: Server, owned: str, error: Exception) -> None:
+    def fail(_: object) -> list[ProbeRequest]:
+        raise error
+
+    source, cost = collect_database(DatabaseSource("database", own.dsn(owned)), propose=fail)
+
+    assert source.gaps["capture"] == Gap(kind="failed", reason="numeric too odd")
+    assert {"session", "relations"} <= set(source.evidence)
+    assert bool(source.evidence["connection"].frame["is_connected"][0])
+    assert source.identity is not None
+    assert cost.statements > 30
+    assert cost.rows > 30
     _assert_complete(source)
 
 

@@ -278,6 +278,7 @@ def test_a_load_done_once_does_not_hide_what_dominates() -> None:
     given = frames(statements=[statement("1", 1, 90_000), statement("2", 40, 800), statement("3", 9_000, 900)])
     found, unseen = judge("slow_statements", given)
     assert [finding.subject.name for finding in found] == ["2"]
+    assert found[0].message.startswith("select 2 takes "), "by these words the statement is read back (subject_text)"
     assert not unseen
 
 
@@ -336,6 +337,22 @@ def test_statistics_that_are_too_young_say_nothing_of_unused_indexes() -> None:
     )
     found, [unseen] = judge("unused_indexes", given)
     assert (found, "3.0 days" in unseen.reason) == ([], True)
+
+
+def test_an_unused_index_is_dropped_only_after_a_look_elsewhere() -> None:
+    index = {"schema_name": "app", "index_name": "orders_by_note", "table_name": "orders", "table_oid": "1", "scans": 0}
+    plain = {"is_unique": False, "is_primary": False, "backs_constraint": False, "is_valid": True, "index_bytes": 10_000_000}
+    given = frames(
+        indexes=[index | plain | {"column_names": ["note"]}],
+        foreign_keys=[],
+        relations=[],
+        databases=[{"database_name": "shop", "is_current": True, "statistics_reset_at": NOW - timedelta(days=30)}],
+        session=[{"server_started_at": NOW - timedelta(days=30)}],
+    )
+    [finding], _ = judge("unused_indexes", given)
+    comment, statement = finding.remedy.splitlines()
+    assert comment == "-- after checking replicas and rare jobs:"
+    assert statement == "drop index concurrently app.orders_by_note"
 
 
 def test_words_for_sizes_and_times() -> None:

@@ -16,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.analyze.changes import Change, changes, records
+from kit.collect.capture import capture
 from kit.collect.cloud import collect_cloud
 from kit.errors import TargetError
 from kit.evidence.bundle import load, save
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Capture, Cost, Evidence, Frames, Gap, Provenance, Source
+from kit.target import resolve
 
 DATA = Path(__file__).parent / "data" / "cloud"
 AT = datetime(2025, 6, 3, 12, 0, tzinfo=UTC)
@@ -188,7 +190,7 @@ def test_a_password_in_a_message_is_masked(tmp_path: Path) -> None:
     revisions = json.loads((DATA / "incident_d" / "revisions.json").read_bytes())
     revisions[1]["status"]["conditions"][0]["message"] = "cannot open postgres://app:hunter2@db/x"
     found = rows(collect_cloud(folder_of(tmp_path, x=revisions), AT), "revisions")
-    assert found[1]["ready_message"] == "cannot open postgres://app:<masked>@db/x"
+    assert found[1]["ready_message"] == "cannot open postgres://app:***@db/x"
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
@@ -406,3 +408,27 @@ def test_a_database_tells_of_migrations_restarts_and_resets_once() -> None:
 
 def test_unknown_times_are_no_changes() -> None:
     assert changes({"app": database_frames("app", session=(SESSION, [(None, None)])), "none": database_frames("none")}) == []
+
+
+def test_a_secret_s_shape_in_an_export_is_masked(tmp_path: Path) -> None:
+    service = json.loads((DATA / "healthy" / next(p.name for p in (DATA / "healthy").glob("*service*.json"))).read_text())
+    item = service[0] if isinstance(service, list) else service
+    item["metadata"]["name"] = "postgresql://a:abcd@h"
+    item["status"]["url"] = "https://x/?password=abcd"
+    source = collect_cloud(folder_of(tmp_path, services=[item]), AT)
+    assert rows(source, "services")[0]["service_name"] == "postgresql://a:***@h"
+    assert rows(source, "services")[0]["url"] == "https://x/?password=<masked>"
+    assert "abcd" not in repr([rows(source, name) for name in source.evidence])
+
+
+def test_exports_of_the_configuration_that_are_missing_are_gaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kit.toml").write_text(
+        '[targets.shop]\ndsn = "host=127.0.0.1 port=1 user=app"\ncloud = "exports"\n', encoding="utf-8"
+    )
+    monkeypatch.delenv("KIT_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    database, cloud = capture(resolve("shop")).sources
+    assert "connection" in database.evidence
+    assert (cloud.name, dict(cloud.evidence), set(cloud.gaps)) == ("cloud", {}, NAMES)
+    assert {gap.kind for gap in cloud.gaps.values()} == {"not given"}
+    assert f"{tmp_path / 'exports'} cannot be read: No such file or directory" in cloud.gaps["services"].reason

@@ -29,6 +29,7 @@ from kit.case import folders
 from kit.errors import SecretFound
 from kit.report.gate import refuse_secrets
 from kit.report.runner import NOTEBOOKS, Report, run
+from kit.report.running import order_of
 from kit.sandbox import server as sandbox
 from kit.sandbox import shop
 from kit.sandbox.server import Server
@@ -213,6 +214,21 @@ def test_a_password_that_is_an_ordinary_word_does_not_block_a_report(server: Ser
     target = resolve(server.dsn(database, "postgres", "postgres"))
     report = run(replace(order(tmp_path), target=target))
     assert (report.folder / "index.html").is_file()
+
+
+def test_a_name_that_anybody_gives_and_a_symptom_do_not_hold_a_report_back(server: Server, database: str, tmp_path: Path) -> None:
+    password, shaped = "Pferd+Batterie 7", "postgresql://a:abcd@h"
+    working_copy(tmp_path / "case", "triage", "investigation.evidence('sessions')")
+    symptom = f"cannot open {shaped} with {password}"
+    words = ("case", server.dsn(database, "postgres", password), symptom, None, None, (), (), ("triage",), None, tmp_path)
+    with server.connect(database) as one, server.connect(database) as other:
+        one.execute("select set_config('application_name', %s, false)", (shaped,))
+        other.execute("select set_config('application_name', %s, false)", (password,))
+        report = run(order_of(*words, lambda _: None))
+    assert report.document.symptom == "cannot open postgresql://a:***@h with <masked>"
+    texts = [content(path) for path in report.folder.rglob("*") if path.is_file()]
+    assert any(b"postgresql://a:***@h" in text for text in texts)
+    assert not any(b":abcd@" in text or password.encode() in text for text in texts)
 
 
 # Hostile text

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kit.analyze.changes import records
+from kit.case.capturing import capture_to
 from kit.case.collecting import collected
 from kit.collect.masking import MASKED, masker, message, normalise_statement, option_value, setting_value
+from kit.collect.secrecy import Secrecy
 from kit.evidence import bundle
+from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Capture
+from kit.evidence.secrets import written
+from kit.report.gate import refuse_secrets
 from kit.sandbox import shop as staging
 from kit.sandbox.server import Server
-from kit.target import resolve
+from kit.target import DatabaseSource, Target, resolve
 from tests.conftest import Staged
 
 SECRET = "Geheimnis"
@@ -261,6 +268,121 @@ def test_a_message_without_a_known_secret_loses_what_looks_like_one() -> None:
     assert message("no route to postgresql://app:a%40b@db") == f"no route to postgresql://app:{MASKED}@db"
     assert message('password authentication failed for user "app"') == 'password authentication failed for user "app"'
     assert len(message("x" * 10_000)) == 500
+
+
+PLANTED = "Pferd+Batterie 7"
+PASSWORD_URL = "postgresql://a:abcd@h"
+PIECES = (*"a:@/ \n\t\"'<>&é\xa0\\*=", "postgresql://", "redis+x://", "eyJ" + "a" * 10, ".")
+PIECES += ("-----BEGIN ", "RSA ", "PRIVATE KEY-----", "password", PLANTED, "postgres")
+SHAPED = (
+    (PASSWORD_URL, "postgresql://a:***@h"),
+    ("redis://:abcd@h and mysql+x://b:c/d@h", "redis://:***@h and mysql+x://b:***@h"),
+    ("https://token:abcd@h/x?mail=a@b", "https://token:***@h/x?mail=a@b"),
+    ("postgresql://a:<masked>@h", "postgresql://a:***@h"),
+    ("host=h password=abcd user=a", "host=h password=<masked> user=a"),
+    ("PGPASSWORD='ab cd' psql", "PGPASSWORD=<masked> psql"),
+    ('{"password": "ab\\"cd"}', '{"password": <masked>}'),
+    ("alter role a password 'ab cd' x", "alter role a password <masked> x"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nabcd\n-----END RSA PRIVATE KEY-----\nmore", "<masked>\nmore"),
+    ("-----BEGIN PRIVATE KEY----- abcd", "<masked>"),
+    ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.abcdefghijklmnop", "token <masked>"),
+)
+HARMLESS = (
+    "",
+    "password_encryption",
+    'password authentication failed for user "app"',
+    "https://db.example:8080/shop?mail=a@b",
+    "postgresql://app@db:5432/shop",
+    "mail app: x@y",
+    "session-api\r",
+)
+
+
+@pytest.mark.parametrize(("text", "shown"), SHAPED)
+def test_what_has_the_shape_of_a_secret_is_masked(text: str, shown: str) -> None:
+    assert Secrecy().text(text) == shown
+    assert Secrecy().text(shown) == shown
+    frame = build_frame(COLUMNS, [(text, [None, text], "plain"), (None, None, "plain")])
+    masked = Secrecy().frame(frame, COLUMNS)
+    assert records(masked)[0] == {"text": shown, "texts": [None, shown], "other": "plain"}
+    assert (masked.dtypes == frame.dtypes).all()
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_only_looks_a_little_like_a_secret_stays(text: str) -> None:
+    assert Secrecy(["postgres", PLANTED]).text(text) == text
+
+
+def test_a_column_of_that_name_in_a_statement_stays() -> None:
+    column = Column("statement", "string", mask="statement")
+    frame = build_frame([column], [("select 1 from u where password = $1",), (f"select '{PASSWORD_URL}'",)])
+
+    shown = list(Secrecy().frame(frame, [column])["statement"])
+    assert shown == ["select 1 from u where password = $1", "select 'postgresql://a:***@h'"]
+
+
+def test_a_known_secret_is_masked_in_every_writing_and_an_ordinary_word_only_where_a_password_stands() -> None:
+    secrecy = Secrecy([PLANTED, "postgres", "shop_api_7"], ["shop_api_7"])
+
+    for writing in written(PLANTED):
+        assert secrecy.text(f"a {writing} b") == f"a {MASKED} b"
+    assert secrecy.text("postgres owns shop_api_7; postgres@shop_api_7") == "postgres owns shop_api_7; postgres@shop_api_7"
+    assert "postgres" not in secrecy.text("where password=postgres", pairs=False)
+    assert Secrecy(["shop_api_7"]).text("role shop_api_7") == f"role {MASKED}"
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(PIECES), max_size=14))
+@example(["postgresql://", "a", ":", "\n", "@"])
+@example(["postgresql://", "<", ":", '"', "@"])
+@example(["postgresql://", "a", ":", "\xa0", "@"])
+def test_nothing_that_was_masked_is_refused_by_the_gate(parts: list[str]) -> None:
+    masked = Secrecy([PLANTED, "postgres"]).text("".join(parts))
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "page.html").write_text("\n".join(written(masked)), encoding="utf-8")
+        assert refuse_secrets(Path(folder), [PLANTED, "postgres"]) == 1
+
+
+def test_a_secret_in_any_name_that_the_server_tells_stands_in_no_file_of_a_bundle(
+    server: Server, database: str, tmp_path: Path
+) -> None:
+    own = server.dsn(database, "postgres", PLANTED)
+    server.execute(f'create schema "{PASSWORD_URL}"; create table "{PLANTED}" (a int)', database)
+    server.execute(f'set search_path = "{PASSWORD_URL}"; {_GOOSE}', database)
+    server.execute(f"alter database {database} set search_path = '{PASSWORD_URL}', public")
+    with server.connect(database) as one, server.connect(database) as other:
+        one.execute("select set_config('application_name', %s, false)", (PASSWORD_URL,))
+        other.execute("select set_config('application_name', %s, false)", (f"job {PLANTED}",))
+        answer = capture_to(own, tmp_path / "bundle")
+
+    taken = bundle.load(tmp_path / "bundle").sources[0]
+    assert {"postgresql://a:***@h", f"job {MASKED}"} <= set(taken.evidence["sessions"].frame["application_name"])
+    assert taken.identity is not None
+    assert "postgresql://a:***@h" in taken.identity.visible_schemas
+    assert "migrations" in taken.evidence
+    for path in (path for path in (tmp_path / "bundle").rglob("*") if path.is_file()):
+        assert b":abcd@" not in _content(path), path
+        assert PLANTED.encode() not in _content(path), path
+    assert refuse_secrets(tmp_path / "bundle", [PLANTED]) > 20
+    assert PLANTED not in repr(answer)
+
+
+def test_one_identity_s_password_does_not_stand_in_the_evidence_of_another(server: Server, database: str) -> None:
+    sources = (
+        DatabaseSource("first", server.dsn(database)),
+        DatabaseSource("second", server.dsn(database, "postgres", PLANTED)),
+    )
+    with server.connect(database) as one:
+        one.execute("select set_config('application_name', %s, false)", (PLANTED,))
+        taken = collected(Target("both", sources))
+
+    assert [MASKED in set(source.evidence["sessions"].frame["application_name"]) for source in taken.sources] == [True, True]
+
+
+COLUMNS = (Column("text", "string"), Column("texts", "list[string]"), Column("other", "string"))
+_GOOSE = """create table goose_db_version
+  (id serial primary key, version_id bigint not null, is_applied boolean not null, tstamp timestamp default now())"""
 
 
 def _forms(literal: str) -> Iterator[str]:

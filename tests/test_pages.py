@@ -277,6 +277,31 @@ def test_an_empty_document_has_a_page() -> None:
     assert "No change is known" in page
 
 
+@pytest.mark.parametrize(
+    ("symptom", "check", "layer", "evidence", "is_also_seen"),
+    [
+        ('relation "siwe_nonces" does not exist', "unreadable_tables", "privileges", "relations", True),
+        ('relation "siwe_nonces" does not exist', "schemas_without_usage", "privileges", "schema_grants", False),
+        ('relation "siwe_nonces" does not exist', "schemas_without_usage", "schema", "schema_grants", True),
+        ('relation "siwe_nonces" does not exist', "refused_logins", "privileges", "connection", False),
+        ('relation "siwe_nonces" does not exist', "schemas_without_usage", "service", "schema_grants", False),
+        ("permission denied for table siwe_nonces", "unreadable_tables", "privileges", "relations", False),
+        ("everything is on fire", "unreadable_tables", "schema", "relations", False),
+        (None, "unreadable_tables", "schema", "relations", False),
+    ],
+)
+def test_also_seen_is_what_does_not_explain_the_symptom(
+    symptom: str | None, check: str, layer: Any, evidence: str, is_also_seen: bool
+) -> None:
+    first = document().results[0]
+    [finding] = first.findings
+    pointed = finding.evidence.model_copy(update={"name": evidence})
+    found = finding.model_copy(update={"severity": "critical", "layer": layer, "evidence": pointed})
+    result = first.model_copy(update={"check": check, "layer": layer, "findings": [found]})
+    judged = document().model_copy(update={"symptom": symptom, "results": [result]})
+    assert ("also seen: it does not explain" in index_page(judged, provenance=provenance(), pages=[])) == is_also_seen
+
+
 def test_pages_are_the_same_each_time(tmp_path: Path, plain: Path) -> None:
     again = report(tmp_path)
     for page in again.glob("*.html"):

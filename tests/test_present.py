@@ -17,7 +17,7 @@ from kit.analyze.findings import Finding, Result, Subject
 from kit.checks import SECTIONS, Threshold
 from kit.evidence.model import Gap
 from kit.present import evidence, figures, text
-from kit.present.displays import FINDINGS_MIME, ChecksExplained, Display, Findings, Ladder, NextSteps, Sentence
+from kit.present.displays import FINDINGS_MIME, ChecksExplained, Display, Findings, Ladder, NextSteps, Sentence, subject_text
 from kit.present.plots import PLOTLY_MIME, Figure
 from kit.present.tables import Table, html_table, text_table
 from tests.report_sample import (
@@ -124,6 +124,27 @@ def test_findings_take_results_as_the_registry_gives_them() -> None:
     assert 'table app."Odd name"' in words
     assert "55 %, threshold 50 %" in words
     assert "evidence: sizes, rows 0, 1" in words
+
+
+@pytest.mark.parametrize(
+    ("subject", "message", "words"),
+    [
+        (Subject("role", "shop_api", "auth"), "it has no USAGE", "role shop_api on schema auth"),
+        (Subject("role", "Shop api", "Odd schema"), "it has no USAGE", 'role "Shop api" on schema "Odd schema"'),
+        (Subject("role", "shop_api", "auth", "shop"), "it has no USAGE", "role shop_api on schema auth in shop"),
+        (Subject("role", "shop_api"), "its password expired", "role shop_api"),
+        (Subject("statement", "-77"), "select 1 takes 5.0 ms on average", "statement select 1"),
+        (Subject("statement", "-77"), "select takes from t takes 5.0 ms on average", "statement select takes from t"),
+        (Subject("statement", "-77"), f"select {'x' * 70} takes 5.0 ms", f"statement select {'x' * 52}…"),
+        (Subject("statement", "-77"), "of an unknown shape", "statement -77"),
+    ],
+)
+def test_subjects_are_named_as_people_write_them(subject: Subject, message: str, words: str) -> None:
+    found = Finding("warning", subject, message, "mend it", ("frame", (0,)))
+    result = Result("a_check", "triage", "privileges", "app", "findings", findings=(found,))
+    [(_, entry)] = Findings([result]).pairs()
+    assert subject_text(entry) == words
+    assert f" · {words}\n" in Findings([result]).text()
 
 
 def test_no_findings_does_not_claim_that_all_is_well() -> None:

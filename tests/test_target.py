@@ -83,6 +83,30 @@ def test_a_folder_of_cloud_exports_may_be_added_to_any_target(tmp_path: Path) ->
     assert resolve("service=shop", tmp_path).cloud == tmp_path
 
 
+def test_a_folder_of_cloud_exports_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    for missing in (tmp_path / "nothing", Path(__file__)):
+        with pytest.raises(TargetError, match="The folder of cloud exports .* is not there"):
+            resolve("service=shop", missing)
+
+
+def test_cloud_exports_cannot_be_added_to_a_bundle(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="holds its own cloud evidence; capture again with --cloud"):
+        resolve(str(tmp_path), tmp_path)
+
+
+def test_a_name_in_the_configuration_goes_before_a_folder_of_that_name(config: Path) -> None:
+    (config.parent / "shop").mkdir()
+    (config.parent / "other").mkdir()
+    config.write_text('[targets.shop]\nservice = "shop"\n')
+
+    assert resolve("shop").databases[0].conninfo == "service=shop"
+    assert resolve("./shop").bundle == Path("shop")
+    assert resolve(str(config.parent / "shop")).bundle == config.parent / "shop"
+    assert resolve("other").bundle == Path("other")
+    config.write_text("[targets.shop")
+    assert resolve("shop").bundle == Path("shop")
+
+
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_no_target_at_all_is_refused_with_the_ways_to_name_one(text: str) -> None:
     with pytest.raises(TargetError, match=r"No target is named\. Use --target"):

@@ -17,10 +17,10 @@ from kit.case.judging import Question, judged
 from kit.case.tables import DERIVED, table
 from kit.errors import BundleError, UsageError
 from kit.evidence import bundle
-from kit.evidence.model import Capture, Frames
+from kit.evidence.model import Capture, Frames, Source
 from kit.present import displays, evidence, figures
 from kit.present.displays import Display
-from kit.present.evidence import Listing
+from kit.present.evidence import EvidenceView, Listing
 from kit.target import Target, resolve
 
 
@@ -34,6 +34,8 @@ class Case:
     capture: Capture
     document: FindingsDocument
     target: Target | None = None
+    # What a live case was asked: the document keeps neither the thresholds nor what the target puts out of scope.
+    question: Question | None = None
 
     @property
     def verdict(self) -> Display:
@@ -87,13 +89,22 @@ class Case:
         return table(name, self.capture.sources)
 
     def evidence(self, name: str, limit: int = 20) -> Display:
-        """Return evidence to look at, its query one click away, the rows that findings point at marked."""
-        for source in self.capture.sources:
-            if name in source.evidence:
-                rows = {r for _, f in self.document.findings() if f.evidence.name == name for r in f.evidence.rows}
-                return evidence.EvidenceView(name, source.evidence[name], source, rows, limit)
+        """Return evidence to look at, its query one click away, the rows that findings point at marked.
+
+        Where several sources have it, each shows its own, with the rows of its own findings.
+        """
+        views = tuple(self._view(name, source, limit) for source in self.capture.sources if name in source.evidence)
+        if views:
+            return views[0] if len(views) == 1 else evidence.Several(views)
         gaps = [source.gaps[name] for source in self.capture.sources if name in source.gaps]
         return evidence.MissingEvidence(name, gaps[0]) if gaps else displays.Sentence(f"{name}: no source holds it.")
+
+    def _view(self, name: str, source: Source, limit: int) -> EvidenceView:
+        pairs = [(result, finding) for result, finding in self.document.findings() if result.source == source.name]
+        rows = {row for _, finding in pairs if finding.evidence.name == name for row in finding.evidence.rows}
+        # Of the same kind: the index counts the sources that a check was made on, which is the same number.
+        alike = sum(1 for other in self.capture.sources if other.kind == source.kind)
+        return EvidenceView(name, source.evidence[name], source, rows, limit, is_one_of_several=alike > 1)
 
     def derived(self, name: str, top: int = 20) -> Display:
         """Return the first rows of a derived table to look at; where it cannot be made, the sentence that says why."""
@@ -122,9 +133,9 @@ class Case:
 
     def refresh(self) -> Case:
         """Return the same case captured again; UsageError where it was opened from a bundle."""
-        if self.target is None or self.target.bundle is not None:
+        if self.target is None or self.question is None or self.target.bundle is not None:
             raise UsageError("This case was opened from a bundle.", "Open a live target: kit.capture('T').")
-        return _live(self.target, _question(self.document))
+        return _live(self.target, self.question)
 
     def _results(self, area: str | None) -> Sequence[ResultEntry]:
         if area is not None and area not in checks.AREAS:
@@ -151,7 +162,7 @@ def capture(target: str, symptom: str | None = None) -> Case:
     question = Question(case="live", symptom=symptom, out_of_scope=found.out_of_scope)
     if found.bundle is not None:
         taken = bundle.load(found.bundle)
-        return Case(taken, judged(taken, question), found)
+        return Case(taken, judged(taken, question), found, question)
     return _live(found, question)
 
 
@@ -172,7 +183,7 @@ def _live(target: Target, question: Question) -> Case:
     from kit.case.collecting import collected
 
     taken = collected(target)
-    return Case(taken, judged(taken, question), target)
+    return Case(taken, judged(taken, question), target, question)
 
 
 def _opened(folder: Path, name: str) -> Case:

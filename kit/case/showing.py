@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,11 @@ from rich.table import Table
 from kit.analyze.changes import changes
 from kit.case import folders
 from kit.case.collecting import collected
-from kit.case.tables import evidence_for, table, table_names
+from kit.case.tables import CLOUD, evidence_for, queries_for, table, table_names
 from kit.errors import UsageError
 from kit.evidence import bundle
 from kit.evidence.model import Capture, Frames
-from kit.target import resolve
+from kit.target import Target, resolve
 
 
 def shown(names: Sequence[str], target: str | None, reports: Path | None = None) -> pd.DataFrame:
@@ -29,10 +30,20 @@ def shown(names: Sequence[str], target: str | None, reports: Path | None = None)
         hint = "Write: kit show CASE TABLE, or kit show --target T TABLE."
         raise UsageError(f"Which table? One of: {', '.join(table_names())}.", hint)
     name = names[-1]
-    needed = evidence_for(name)
+    evidence_for(name)
     if target:
-        return _made(collected(resolve(target), only=("extensions", *needed)), name)
+        return _made(_live(resolve(target), name), name)
     return _made(bundle.load(_bundle_folder(names[0], reports)), name)
+
+
+def _live(target: Target, name: str) -> Capture:
+    """Return what the table needs of the target; a table of cloud exports asks no server."""
+    if name not in CLOUD or target.bundle is not None:
+        return collected(target, only=("extensions", *queries_for(name)))
+    if target.cloud is None:
+        hint = "Give it one: the key cloud in kit.toml, or kit capture --cloud FOLDER, then kit show BUNDLE TABLE."
+        raise UsageError(f"{name} comes from cloud exports, and {target.name} has no folder of them.", hint)
+    return collected(replace(target, databases=()))
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

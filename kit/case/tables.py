@@ -55,7 +55,7 @@ def evidence_for(table: str) -> tuple[str, ...]:
     """Return the evidence that a table is made of; UsageError with the nearest name if there is no such table."""
     if table in DERIVED:
         return DERIVED[table].needs
-    if table in fact_queries() or table in _CLOUD:
+    if table in fact_queries() or table in CLOUD or table in _OTHER:
         return (table,)
     if table == "changes":
         return ("session", "statements_info", "migration_ledgers")
@@ -64,9 +64,16 @@ def evidence_for(table: str) -> tuple[str, ...]:
     raise UsageError(f"There is no table {table!r}.", f"Did you mean {near[0]}?" if near else f"Known: {', '.join(names)}.")
 
 
+def queries_for(table: str) -> tuple[str, ...]:
+    """Return the fact queries that must be asked of a live target for this table; probes follow from their answers."""
+    if table == "migrations":
+        return ("migration_ledgers",)
+    return tuple(name for name in evidence_for(table) if name in fact_queries())
+
+
 def table_names() -> list[str]:
     """Return the name of every table, sorted."""
-    return sorted({*DERIVED, *fact_queries(), *_CLOUD, "changes", "connection", "migrations"})
+    return sorted({*DERIVED, *fact_queries(), *CLOUD, *_OTHER, "changes"})
 
 
 def table(name: str, sources: Iterable[Source]) -> pd.DataFrame:
@@ -94,4 +101,6 @@ def _frame(name: str, source: Source) -> pd.DataFrame:
     return source.evidence[name].frame
 
 
-_CLOUD = ("services", "traffic", "revisions", "iam_bindings", "audit_changes", "connection", "migrations")
+CLOUD = ("services", "traffic", "revisions", "iam_bindings", "audit_changes")
+# No fact queries: every attempt to connect is evidence, and the probes read the ledgers that a fact query has found.
+_OTHER = ("connection", "migrations")

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from kit.analyze.findings import LADDER, Examined, Finding, Judgement, Layer, NotExamined, Result, ResultStatus, Severity, quoted
+from kit.analyze.findings import LADDER, Examined, Finding, Judgement, Layer, NotExamined, Result, ResultStatus, Severity
 from kit.errors import KitError, ParameterError
 from kit.evidence.model import Capture, Evidence, Frames, Gap, Source, SourceKind
 
@@ -85,15 +85,18 @@ def refuse_unknown(overrides: Mapping[str, float]) -> None:
 def _results(check: Check, capture: Capture, overrides: Mapping[str, float], extra: Mapping[str, Evidence]) -> list[Result]:
     sources = [source for source in capture.sources if source.kind == check.source]
     thresholds = {t.name: overrides.get(f"{check.id}.{t.name}", t.default) for t in check.thresholds}
-    databases = {source.identity.database for source in sources if source.identity}
     if not sources:
         reason = f"no {check.source} source was named"
         return [replace(_blank(check, "", thresholds), reason=reason, in_scope=False)]
-    many = len(databases) > 1
-    return [_run(check, source, Frames(source, extra), thresholds, many=many) for source in sources]
+    results = [_run(check, source, Frames(source, extra), thresholds) for source in sources]
+    # Named by their source, not by their database: two identities may ask the same one. And wherever several
+    # sources were named, reached or not, or a refused login would rename every finding of the others.
+    return (
+        results if len(sources) == 1 else [_told_apart(result, source) for result, source in zip(results, sources, strict=True)]
+    )
 
 
-def _run(check: Check, source: Source, frames: Frames, thresholds: dict[str, float], *, many: bool) -> Result:
+def _run(check: Check, source: Source, frames: Frames, thresholds: dict[str, float]) -> Result:
     blank = _blank(check, source.name, thresholds)
     missing = [(name, source.gaps.get(name)) for name in check.needs if name not in frames]
     if missing:
@@ -103,8 +106,17 @@ def _run(check: Check, source: Source, frames: Frames, thresholds: dict[str, flo
         judgements = list(check.judge(frames, thresholds))
     except Exception as error:
         return replace(blank, status="failed", reason=f"{type(error).__name__}: {error}"[:300])
-    database = source.identity.database if source.identity and many else None
-    return _summed(blank, check, judgements, database, time.perf_counter() - started)
+    return _summed(blank, check, judgements, time.perf_counter() - started)
+
+
+def _told_apart(result: Result, source: Source) -> Result:
+    """Return the result with the source before its fingerprints and the database in its subjects."""
+    database = source.identity.database if source.identity else None
+    findings = (
+        replace(f, fingerprint=f"{source.name}/{f.fingerprint}", subject=replace(f.subject, database=database))
+        for f in result.findings
+    )
+    return replace(result, findings=tuple(findings))
 
 
 def _why(missing: Sequence[tuple[str, Gap | None]]) -> str:
@@ -117,8 +129,8 @@ def _why(missing: Sequence[tuple[str, Gap | None]]) -> str:
     return "; ".join(f"{', '.join(which)}: {reason}" for reason, which in names.items())
 
 
-def _summed(blank: Result, check: Check, judgements: list[Judgement], database: str | None, seconds: float) -> Result:
-    findings = tuple(_completed(j, check, database) for j in judgements if isinstance(j, Finding))
+def _summed(blank: Result, check: Check, judgements: list[Judgement], seconds: float) -> Result:
+    findings = tuple(_completed(j, check) for j in judgements if isinstance(j, Finding))
     unseen = tuple(j for j in judgements if isinstance(j, NotExamined))
     examined = sum(j.count for j in judgements if isinstance(j, Examined))
     # "clean" needs that nothing was left unseen: with unseen subjects and no finding the check is skipped.
@@ -134,13 +146,11 @@ def _summed(blank: Result, check: Check, judgements: list[Judgement], database: 
     )
 
 
-def _completed(finding: Finding, check: Check, database: str | None) -> Finding:
+def _completed(finding: Finding, check: Check) -> Finding:
     if finding.severity not in check.severities:
         raise KitError(f"{check.id} yields {finding.severity}, which it does not declare.")
-    subject = finding.subject if database is None else replace(finding.subject, database=database)
-    prefix = f"{quoted(database)}/" if database else ""
-    fingerprint = f"{prefix}{check.id}:{subject.kind}:{subject.qualified}"
-    return replace(finding, check=check.id, layer=check.layer, subject=subject, fingerprint=fingerprint)
+    fingerprint = f"{check.id}:{finding.subject.kind}:{finding.subject.qualified}"
+    return replace(finding, check=check.id, layer=check.layer, fingerprint=fingerprint)
 
 
 def _blank(check: Check, source: str, thresholds: dict[str, float]) -> Result:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import kit
 from kit.collect.postgres import Progress, Propose, collect_database
+from kit.collect.secrecy import Secrecy, secrecy_of
+from kit.errors import TargetError
 from kit.evidence.model import Capture, Cost, Source
 from kit.target import Target
 
@@ -25,7 +27,10 @@ def capture(
     started_at = datetime.now(UTC)
     names = None if only is None else frozenset(only)
     collected = [collect_database(database, only=names, propose=propose, progress=progress) for database in target.databases]
-    sources = [source for source, _ in collected] + _cloud(target, started_at)
+    # Now that every connection was made, the passwords of all are known: one source may hold another's.
+    secrecy = secrecy_of([database.conninfo for database in target.databases], [source.identity for source, _ in collected])
+    databases = [secrecy.source(source) if len(collected) > 1 else source for source, _ in collected]
+    sources = [*databases, *_cloud(target, started_at, secrecy)]
     return Capture(
         target=target.name,
         started_at=started_at,
@@ -36,12 +41,15 @@ def capture(
     )
 
 
-def _cloud(target: Target, started_at: datetime) -> list[Source]:
+def _cloud(target: Target, started_at: datetime, secrecy: Secrecy) -> list[Source]:
     if target.cloud is None:
         return []
-    from kit.collect.cloud import collect_cloud  # its readers are heavy, and most captures have no exports
+    from kit.collect import cloud  # its readers are heavy, and most captures have no exports
 
-    return [collect_cloud(target.cloud, started_at)]
+    try:
+        return [cloud.collect_cloud(target.cloud, started_at, secrecy)]
+    except TargetError as error:
+        return [cloud.not_given(error.message)]
 
 
 def _sum(costs: Iterable[Cost]) -> Cost:

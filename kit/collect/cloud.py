@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ import pandas as pd
 
 from kit.collect.gcloud import KINDS, Rows, binding_rows, kind_of, revision_rows, service_rows, traffic_rows
 from kit.collect.logs import audit_tables, log_queries, run_log_query
+from kit.collect.secrecy import Secrecy
 from kit.errors import KitError, MissingTier, TargetError
 from kit.evidence.columns import Column, Dtype, build_frame
 from kit.evidence.model import Evidence, Gap, Provenance, Source
@@ -58,7 +59,7 @@ class _Frame:
     key_columns: int
 
 
-def collect_cloud(folder: Path, started_at: datetime | None = None) -> Source:
+def collect_cloud(folder: Path, started_at: datetime | None = None, secrecy: Secrecy | None = None) -> Source:
     """Return what the files in `folder` tell: services, traffic, revisions, iam_bindings and audit_changes.
 
     The evidence's time is `started_at`, or now: the files carry none of their own. A file that cannot be used is a
@@ -73,6 +74,16 @@ def collect_cloud(folder: Path, started_at: datetime | None = None) -> Source:
             gaps[name] = found
         else:
             evidence[name] = found
+    return (secrecy or Secrecy()).source(_source(evidence, gaps))
+
+
+def not_given(reason: str) -> Source:
+    """Return the source of exports that are not there: every evidence of it is a gap."""
+    gap = Gap(kind="not given", reason=reason)
+    return _source({}, {**{spec.name: gap for spec in _FRAMES}, "audit_changes": gap})
+
+
+def _source(evidence: Mapping[str, Evidence], gaps: Mapping[str, Gap]) -> Source:
     return Source(name="cloud", kind="cloud", vantage="exports", evidence=evidence, gaps=gaps)
 
 

@@ -205,8 +205,13 @@ def open_database(conninfo: str, deadline_seconds: float) -> Iterator[Database]:
     )
     try:
         deadline.watch(driver)
-        with engine.connect() as connection:
+        connection = engine.connect()
+        try:
             yield Database(connection, deadline)
+        finally:
+            # What was collected is kept, however the connection ends.
+            with contextlib.suppress(psycopg.Error, sa.exc.SQLAlchemyError):
+                connection.close()
     finally:
         deadline.close()
         with contextlib.suppress(psycopg.Error):

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from kit.collect.masking import masked
 from kit.collect.queries import SQL_FOLDER, FactQuery, parse
+from kit.collect.secrecy import Secrecy
 from kit.errors import KitError, MissingTier
 from kit.evidence.columns import build_frame
 
@@ -72,7 +73,7 @@ def run_log_query(name: str, tables: Mapping[str, pa.Table], since: datetime, un
     try:
         with _closed_connection(duckdb, tables) as connection:
             answer = connection.execute(translated(name), {"since": since, "until": until})
-            return build_frame(query.columns, masked(query.columns, answer.fetchall()))
+            return Secrecy().frame(build_frame(query.columns, masked(query.columns, answer.fetchall())), query.columns)
     except duckdb.Error as error:
         # The message may quote a value of the log, so only its kind is told.
         raise KitError(f"The log query {name} failed in DuckDB ({type(error).__name__}).") from None

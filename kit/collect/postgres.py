@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from kit.collect import masking
 from kit.collect.connection import STATEMENT_SECONDS, Database, open_database
 from kit.collect.queries import GROUPS, FactQuery, choose, fact_queries, probes
 from kit.collect.rows import connection_evidence, dated, evidence_of, identity_of, joined, tagged
+from kit.collect.secrecy import secrecy_of
 from kit.errors import EvidenceMismatch
 from kit.evidence.model import Cost, Evidence, Gap, GapKind, ProbeRequest, Source
 from kit.target import DatabaseSource
@@ -27,6 +29,8 @@ BEGIN_SECONDS = TRANSACTION_SECONDS - STATEMENT_SECONDS
 _RETRIED = {"XX000", "42P01", "55P03"}
 _CANCELLED = "57014"
 _SESSION_QUERIES = ("session", "settings")
+# The driver's own too: it is the driver that turns the rows into values, behind SQLAlchemy's back.
+_FAULTS = (sa.exc.SQLAlchemyError, psycopg.Error)
 
 Asked = tuple[FactQuery, Mapping[str, str]]
 Propose = Callable[[Mapping[str, pd.DataFrame]], Sequence[ProbeRequest]]
@@ -58,22 +62,40 @@ def collect_database(
     """
     wanted = set(fact_queries()) if only is None else _with_needed(only)
     started_at, clock = datetime.now(UTC), time.perf_counter()
-    try:
-        with open_database(source.conninfo, deadline_seconds) as database:
-            attempt = connection_evidence(source.conninfo, started_at, time.perf_counter() - clock, None)
-            state = _Collecting(database, {"connection": attempt})
-            _collect(state, wanted, propose, progress)
-    except (psycopg.Error, sa.exc.DBAPIError) as error:
-        attempt = connection_evidence(source.conninfo, started_at, time.perf_counter() - clock, error)
-        gap = Gap(kind="not reached", reason="the server was not reached")
-        return Source(source.name, "postgres", source.vantage, None, {"connection": attempt}, dict.fromkeys(wanted, gap)), Cost()
+    with contextlib.ExitStack() as opened:
+        try:
+            database = opened.enter_context(open_database(source.conninfo, deadline_seconds))
+        except (psycopg.Error, sa.exc.DBAPIError) as error:
+            attempt = connection_evidence(source.conninfo, started_at, time.perf_counter() - clock, error)
+            gap = Gap(kind="not reached", reason="the server was not reached")
+            return _source(source, {"connection": attempt}, dict.fromkeys(wanted, gap)), Cost()
+        attempt = connection_evidence(source.conninfo, started_at, time.perf_counter() - clock, None)
+        state = _Collecting(database, {"connection": attempt})
+        _collect_all(state, wanted, propose, progress)
     cost = Cost(statements=database.statements, server_ms=round(database.server_seconds * 1000, 1), rows=state.rows)
-    return Source(source.name, "postgres", source.vantage, identity_of(state.evidence), state.evidence, state.gaps), cost
+    return _source(source, dated(state.evidence), state.gaps), cost
+
+
+def _source(asked: DatabaseSource, evidence: Mapping[str, Evidence], gaps: Mapping[str, Gap]) -> Source:
+    """Return the source without secrets; masked at the end, because the probes need the names as they are."""
+    identity = identity_of(evidence)
+    found = Source(asked.name, "postgres", asked.vantage, identity, evidence, gaps)
+    return secrecy_of([asked.conninfo], [identity]).source(found)
+
+
+def _collect_all(state: _Collecting, wanted: set[str], propose: Propose | None, progress: Progress) -> None:
+    """Collect; a fault on the way ends the collecting, and takes nothing of what came before it."""
+    try:
+        _collect(state, wanted, propose, progress)
+    except _FAULTS as error:
+        _build(state)
+        state.gaps |= {name: _gap(error, state) for name in wanted - state.evidence.keys() - state.gaps.keys()}
+        state.gaps["capture"] = _gap(error, state)
 
 
 def _with_needed(names: Iterable[str]) -> set[str]:
-    """Return the names, with the session's and, where one needs an extension, the query that finds out its schema."""
-    wanted = {*names, *_SESSION_QUERIES}
+    """Return the fact queries among the names, the session's and, where one needs an extension, that which finds it."""
+    wanted = {*names, *_SESSION_QUERIES} & fact_queries().keys()
     return wanted | {"extensions"} if any(fact_queries()[name][-1].extension for name in wanted) else wanted
 
 
@@ -84,7 +106,6 @@ def _collect(state: _Collecting, wanted: set[str], propose: Propose | None, prog
         _run_group(state, _chosen(state, names), progress)
     if propose is not None:
         _run_probes(state, propose({name: e.frame for name, e in state.evidence.items()}), progress)
-    state.evidence = dated(state.evidence)
 
 
 def _session(state: _Collecting, progress: Progress) -> None:
@@ -131,7 +152,7 @@ def _attempt(
                     # After a cancelled query its transaction's time is used up.
                     if sqlstate == _CANCELLED or state.database.is_lost:
                         break
-        except sa.exc.SQLAlchemyError as error:
+        except _FAULTS as error:
             state.gaps |= {query.name: _gap(error, state) for query, _ in waiting if query.name not in state.gaps}
             break
     for query, _ in waiting:
@@ -145,10 +166,10 @@ def _ask(state: _Collecting, query: FactQuery, identifiers: Mapping[str, str]) -
     try:
         with state.database.savepoint():
             rows = state.database.execute(text)
-    except sa.exc.SQLAlchemyError as error:
+    except _FAULTS as error:
         # Not DBAPIError alone: what follows on a connection that was lost is SQLAlchemy's own PendingRollbackError.
         state.gaps[query.name] = _gap(error, state)
-        return getattr(getattr(error, "orig", None), "sqlstate", None)
+        return getattr(_cause(error), "sqlstate", None)
     except UnicodeError as error:
         state.gaps[query.name] = Gap(kind="failed", reason=f"text in an unknown encoding: {error}")
         return None
@@ -234,12 +255,17 @@ def _group(name: str) -> str:
 _KINDS: dict[str, GapKind] = {"42501": "not permitted", "57014": "timed out", "55P03": "locked", "42P01": "unsupported"}
 
 
-def _gap(error: sa.exc.SQLAlchemyError, state: _Collecting) -> Gap:
-    cause: Any = getattr(error, "orig", None)
+def _gap(error: Exception, state: _Collecting) -> Gap:
+    cause = _cause(error)
     sqlstate = getattr(cause, "sqlstate", None)
     if state.database.is_lost:
         return _lost(state, _words(cause) if sqlstate else "")
-    return Gap(kind=_KINDS.get(sqlstate or "", "failed"), reason=f"{_words(cause or error)} ({sqlstate})")
+    words = _words(cause or error)
+    return Gap(kind=_KINDS.get(sqlstate or "", "failed"), reason=f"{words} ({sqlstate})" if sqlstate else words)
+
+
+def _cause(error: Exception) -> Any:
+    return error if isinstance(error, psycopg.Error) else getattr(error, "orig", None)
 
 
 def _words(error: Any) -> str:

@@ -21,6 +21,7 @@ from kit.present.text import counted, number_text, visible
 
 # More findings than this help nobody on a page; all of them stand in findings.json.
 FINDINGS_LIMIT = 100
+STATEMENT_LIMIT = 60
 FINDINGS_MIME = "application/vnd.incident-kit.findings+json"
 Results = Iterable[Result | ResultEntry]
 Pair = tuple[ResultEntry, FindingEntry]
@@ -210,12 +211,28 @@ def ordered_findings(results: Sequence[ResultEntry]) -> list[Pair]:
 
 
 def subject_text(finding: FindingEntry) -> str:
-    """Return the subject as people write it: `table app."Odd Name"`, with the database where it is given."""
+    """Return the subject as people write it: `table app."Odd Name"`, with the database where it is given.
+
+    A role in a schema is `role api on schema app`; a statement is its first words, since its id says nothing.
+    """
     subject = finding.subject
-    plain = subject.kind in _NAMED_IN_SQL
+    return f"{subject.kind} {_name_text(finding)}" + (f" in {subject.database}" if subject.database else "")
+
+
+def _name_text(finding: FindingEntry) -> str:
+    subject = finding.subject
+    if subject.kind == "role" and subject.schema_ is not None:
+        return f"{quoted(subject.name)} on schema {quoted(subject.schema_)}"
+    if subject.kind == "statement":
+        return _statement_text(finding)
     parts = [part for part in (subject.schema_, subject.name) if part is not None]
-    name = ".".join(quoted(part) if plain else part for part in parts)
-    return f"{subject.kind} {name}" + (f" in {subject.database}" if subject.database else "")
+    return ".".join(quoted(part) if subject.kind in _NAMED_IN_SQL else part for part in parts)
+
+
+def _statement_text(finding: FindingEntry) -> str:
+    """Return the beginning of the statement, with which the message of such a finding opens; else its id."""
+    text = " ".join(finding.message.rpartition(" takes ")[0].split()) or finding.subject.name
+    return text if len(text) <= STATEMENT_LIMIT else f"{text[: STATEMENT_LIMIT - 1]}…"
 
 
 def measured_text(finding: FindingEntry) -> str:

@@ -28,6 +28,7 @@ class EvidenceView(Display):
     source: Source | None = None
     rows: Collection[int] = ()
     limit: int = ROW_LIMIT
+    is_one_of_several: bool = False
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -38,11 +39,14 @@ class EvidenceView(Display):
     def html(self) -> Markup:
         query = folded("Show the query", preformatted(self.evidence.provenance.text, "kit-query"))
         small = paragraph(self._origin(), style="margin:4px 0;font-size:85%", css="kit-small")
-        return element("div", self._table().html(), small, query, css="kit-evidence", id=f"evidence-{self.name}")
+        return element("div", self._table().html(), small, query, css="kit-evidence", id=self._anchor())
 
     @override
     def text(self) -> str:
         return "\n".join([visible(self._caption()), self._table().text(), visible(self._origin())])
+
+    def _anchor(self) -> str:
+        return evidence_anchor(self.name, self.source.name if self.source and self.is_one_of_several else "")
 
     def _table(self) -> Table:
         units = {column.name: column.unit for column in self.evidence.columns}
@@ -114,6 +118,15 @@ class Listing(Display):
     @override
     def text(self) -> str:
         return "\n".join([visible(self.words), *([Table(self.frame, limit=200).text()] if len(self.frame) else [])])
+
+
+def evidence_anchor(name: str, source: str = "") -> str:
+    """Return the id of the place where evidence is shown; `source` is given where several could hold it.
+
+    >>> evidence_anchor("relations"), evidence_anchor("relations", "api")
+    ('evidence-relations', 'evidence-api-relations')
+    """
+    return "-".join(part for part in ("evidence", source, name) if part)
 
 
 def identity_block(capture: Capture) -> Listing:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kit import checks
 from kit.analyze.document import ChangeEntry, FindingEntry, FindingsDocument, ResultEntry
-from kit.analyze.findings import SEVERITIES, Severity
+from kit.analyze.findings import SEVERITIES, Layer, Severity
+from kit.analyze.symptom import parse_symptom
 from kit.evidence.model import Cost
 from kit.present.displays import evidence_text, measured_text, subject_text
-from kit.present.evidence import unseen_rows
+from kit.present.evidence import evidence_anchor, unseen_rows
 from kit.report.assets import folder_policy, render
 from kit.report.pages import PageLink
 
@@ -84,7 +86,7 @@ def index_values(
 
 
 def _cards(document: FindingsDocument, pages: set[str], *, single: bool) -> list[Card]:
-    broken = {entry.layer for entry in document.layers if entry.status == "broken"}
+    states, cleared = _symptom_states(document), _without_cause(document)
     return [
         Card(
             id=f"finding-{number}",
@@ -93,16 +95,38 @@ def _cards(document: FindingsDocument, pages: set[str], *, single: bool) -> list
             subject=subject_text(finding),
             measured=measured_text(finding),
             evidence=evidence_text(finding),
-            evidence_at=_evidence_address(finding, result, single=single) if result.area in pages else "",
-            also_seen=finding.severity == "critical" and finding.layer not in broken,
+            evidence_at=_evidence_address(finding, result, document, single=single) if result.area in pages else "",
+            also_seen=finding.severity == "critical" and bool(states) and not _may_explain(finding, result, states, cleared),
         )
         for number, (result, finding) in enumerate(document.findings(), 1)
     ]
 
 
-def _evidence_address(finding: FindingEntry, result: ResultEntry, *, single: bool) -> str:
+def _symptom_states(document: FindingsDocument) -> frozenset[str]:
+    symptom = parse_symptom(document.symptom)
+    return symptom.sqlstates if symptom else frozenset()
+
+
+def _without_cause(document: FindingsDocument) -> set[Layer]:
+    """Return the layers in which nothing explains the symptom; of those out of scope nobody has said so."""
+    return {entry.layer for entry in document.layers if entry.status not in ("broken", "out of scope")}
+
+
+def _may_explain(finding: FindingEntry, result: ResultEntry, states: frozenset[str], cleared: set[Layer]) -> bool:
+    """Return whether the finding could explain a symptom of these SQLSTATEs, as far as the document tells.
+
+    The document does not hold what a check explains: the registry does, and the ladder has looked at the relations.
+    """
+    if finding.evidence.name == "connection":
+        return True
+    check = checks.registry().get(result.check)
+    return finding.layer not in cleared and (check is None or not states.isdisjoint(check.explains))
+
+
+def _evidence_address(finding: FindingEntry, result: ResultEntry, document: FindingsDocument, *, single: bool) -> str:
+    sources = {other.source for other in document.results if other.check == result.check}
     page = f"#{result.area}-" if single else f"{result.area}.html#"
-    return f"{page}evidence-{finding.evidence.name}"
+    return page + evidence_anchor(finding.evidence.name, result.source if len(sources) > 1 else "")
 
 
 def _groups(cards: Sequence[Card]) -> list[tuple[Severity, list[Card], list[Card]]]:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from kit import checks
 from kit.analyze.document import FindingsDocument
-from kit.analyze.findings import SEVERITIES
+from kit.analyze.findings import LADDER, SEVERITIES
 from kit.case import folders
 from kit.case.judging import Question
-from kit.errors import ParameterError
+from kit.collect.secrecy import secrecy_of
+from kit.errors import ParameterError, TargetError
 from kit.report import parameters
 from kit.report.runner import Order, run
-from kit.target import resolve
+from kit.target import Target, resolve
 
 
 def order_of(
@@ -32,9 +33,10 @@ def order_of(
     """Return the order that the words mean; KitError for the first word that cannot be meant."""
     begin, end = parameters.window(since, until)
     resolved = resolve(target, cloud)
+    _refuse_unknown_layers(resolved)
     question = Question(
         case=folders.checked_name(case),
-        symptom=symptom,
+        symptom=symptom and secrecy_of(source.conninfo for source in resolved.databases).text(symptom),
         since=begin,
         until=end,
         thresholds=_thresholds(thresholds),
@@ -57,6 +59,14 @@ def exit_status(document: FindingsDocument, fail_on: str) -> int:
     unseen = any(result.not_examined or result.status in ("skipped", "failed") for result in telling)
     partial = any(entry.status != "ok" for entry in document.notebooks)
     return 3 if unseen or partial or document.verdict.status == "open" else 0
+
+
+def _refuse_unknown_layers(target: Target) -> None:
+    unknown = [layer for layer in target.out_of_scope if layer not in LADDER]
+    if unknown:
+        raise TargetError(
+            f"out_of_scope of the target {target.name} names no layer {unknown[0]!r}.", f"Known: {', '.join(LADDER)}."
+        )
 
 
 def _thresholds(given: Sequence[str]) -> dict[str, float]:

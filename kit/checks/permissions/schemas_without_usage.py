@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import pandas as pd
+
 from kit.analyze.access import NEEDS as ACCESS_NEEDS
 from kit.analyze.access import Access
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, NotExamined, Severity, Subject, quoted
@@ -62,9 +64,8 @@ def _closed(role: str, meant: Intention, roles: ServiceRoles, access: Access, fr
 
 def _finding(role: str, schema: str, severity: Severity, path: SearchPath, roles: ServiceRoles, frames: Frames) -> Finding:
     relations, grants = roles.relations(schema), frames["schema_grants"]
-    count = f"{len(relations)} {_noun(relations['kind'].tolist())}"
     is_plain = schema in path.entries
-    effect = f'its {count} "do not exist" for it by their plain names' if is_plain else f"it is denied its {count}"
+    effect = _effect(relations, _named(frames, schema, relations), is_plain=is_plain)
     return Finding(
         severity=severity,
         subject=Subject(kind="role", name=role, schema=schema),
@@ -75,6 +76,28 @@ def _finding(role: str, schema: str, severity: Severity, path: SearchPath, roles
         unit="relations",
         relations=frozenset(relations["relation_name"]),
     )
+
+
+def _effect(relations: pd.DataFrame, named: str, *, is_plain: bool) -> str:
+    """Return what follows for the relations of the schema, with the one that the symptom names."""
+    is_one = len(relations) == 1
+    count = f"{len(relations)} {_noun(relations['kind'].tolist())}"
+    which = f", {'' if is_one else 'among them '}{quoted(named)}" if named else ""
+    if not is_plain:
+        return f"it is denied its {count}{which}"
+    words = '"does not exist" for it by its plain name' if is_one else '"do not exist" for it by their plain names'
+    return f"its {count}{which}{',' if which else ''} {words}"
+
+
+def _named(frames: Frames, schema: str, relations: pd.DataFrame) -> str:
+    """Return the relation of this schema that the case's symptom names, or nothing."""
+    if "symptom" not in frames:
+        return ""
+    for row in frames["symptom"].dropna(subset=["relation_name"]).itertuples():
+        is_here = pd.isna(row.schema_name) or row.schema_name == schema
+        if is_here and (relations["relation_name"] == row.relation_name).any():
+            return str(row.relation_name)
+    return ""
 
 
 def _noun(kinds: list[str]) -> str:

@@ -56,7 +56,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
             subject=subject,
             message=f"{subject.qualified} ({shown_bytes(row['index_bytes'])}, on {row['table_name']}) was not "
             f"scanned once in {days:.0f} days.",
-            remedy=f"drop index concurrently {subject.qualified}",
+            remedy=f"-- after checking replicas and rare jobs:\ndrop index concurrently {subject.qualified}",
             evidence=rows([int(position)], "indexes"),
             value=0.0,
             threshold=0.0,
