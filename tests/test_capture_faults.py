@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from kit.case.collecting import collected
 from kit.case.judging import Question, judged
+from kit.checks import judge
 from kit.collect import connection
 from kit.collect.connection import APPLICATION_NAME
 from kit.collect.postgres import collect_database
@@ -22,7 +23,7 @@ from kit.collect.queries import fact_queries
 from kit.evidence.model import Gap, ProbeRequest, Source
 from kit.sandbox import server as sandbox
 from kit.sandbox.server import Server
-from kit.target import DatabaseSource, resolve
+from kit.target import DatabaseSource, Target, resolve
 
 PASSWORD = "correct-horse-battery"
 FIRST, MIDDLE, LAST = (fact_queries()[name][0].title for name in ("session", "relations", "migration_ledgers"))
@@ -427,3 +428,14 @@ def _wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_more_rows_than_are_kept_are_said_to_be_cut_off(server: Server, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kit.collect.connection.ROW_LIMIT", 3)
+    monkeypatch.setattr("kit.collect.rows.ROW_LIMIT", 3)
+    taken = collected(Target("cut", (DatabaseSource("database", server.dsn(database)),)))
+    roles = taken.source("database").evidence["roles"]
+    result = next(result for result in judge(taken) if result.check == "expired_login_roles")
+
+    assert (len(roles.frame), roles.provenance.truncated) == (3, True)
+    assert ("roles", "there was more than was kept") in [(n.subject, n.reason) for n in result.not_examined]

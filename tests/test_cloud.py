@@ -432,3 +432,14 @@ def test_exports_of_the_configuration_that_are_missing_are_gaps(tmp_path: Path, 
     assert (cloud.name, dict(cloud.evidence), set(cloud.gaps)) == ("cloud", {}, NAMES)
     assert {gap.kind for gap in cloud.gaps.values()} == {"not given"}
     assert f"{tmp_path / 'exports'} cannot be read: No such file or directory" in cloud.gaps["services"].reason
+
+
+def test_the_evidence_is_as_old_as_its_oldest_file(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "healthy", tmp_path / "exports")
+    written = datetime(2025, 6, 1, 3, 0, tzinfo=UTC)
+    for path in (tmp_path / "exports").iterdir():
+        os.utime(path, (written.timestamp(), written.timestamp()))
+
+    found = collect_cloud(tmp_path / "exports")
+
+    assert {evidence.provenance.at for evidence in found.evidence.values()} == {written}

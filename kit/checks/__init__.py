@@ -103,10 +103,14 @@ def _run(check: Check, source: Source, frames: Frames, thresholds: dict[str, flo
         return replace(blank, reason=_why(missing))
     started = time.perf_counter()
     try:
-        judgements = list(check.judge(frames, thresholds))
+        judgements = [*check.judge(frames, thresholds), *_cut_off(check, frames)]
     except Exception as error:
         return replace(blank, status="failed", reason=f"{type(error).__name__}: {error}"[:300])
     return _summed(blank, check, judgements, time.perf_counter() - started)
+
+
+def _cut_off(check: Check, frames: Frames) -> list[NotExamined]:
+    return [NotExamined(name, "there was more than was kept") for name in check.needs if frames.is_truncated(name)]
 
 
 def _told_apart(result: Result, source: Source) -> Result:

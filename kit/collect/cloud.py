@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class _File:
     items: tuple[tuple[str, Any], ...] = ()
     empty_kind: str | None = None
     gap: Gap | None = None
+    written_at: datetime | None = None
 
     def holds(self, kind: str) -> bool:
         return self.empty_kind == kind or any(found == kind for found, _ in self.items)
@@ -62,7 +63,8 @@ class _Frame:
 def collect_cloud(folder: Path, started_at: datetime | None = None, secrecy: Secrecy | None = None) -> Source:
     """Return what the files in `folder` tell: services, traffic, revisions, iam_bindings and audit_changes.
 
-    The evidence's time is `started_at`, or now: the files carry none of their own. A file that cannot be used is a
+    The evidence's time is when the oldest of its files was written, and `started_at` (or now) at the latest: what is
+    in the files carries no time of its own. A file that cannot be used is a
     gap under its name, and so is an evidence for which no file was given. Raises TargetError without a folder.
     """
     at = started_at or datetime.now(UTC)
@@ -140,7 +142,7 @@ def _provenance(title: str, grain: str, used: Sequence[_File], at: datetime, sta
         grain=grain,
         text=", ".join(file.name for file in used),
         text_sha256=hashlib.sha256(b"".join(file.content for file in used)).hexdigest(),
-        at=at,
+        at=min([at, *(file.written_at for file in used if file.written_at)]),
         seconds=round(time.perf_counter() - started, 6),
         rows=rows,
     )
@@ -152,7 +154,14 @@ def _read_folder(folder: Path) -> list[_File]:
     except OSError as error:
         hint = "Name a folder of files that gcloud wrote with --format=json."
         raise TargetError(f"The folder of cloud exports {folder} cannot be read: {error.strerror}.", hint) from error
-    return [_read(path) for path in paths]
+    return [replace(_read(path), written_at=_written_at(path)) for path in paths]
+
+
+def _written_at(path: Path) -> datetime:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, OverflowError, ValueError):
+        return datetime.now(UTC)
 
 
 def _read(path: Path) -> _File:

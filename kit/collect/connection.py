@@ -25,6 +25,8 @@ from kit.collect.queries import MARKER
 from kit.errors import TargetError
 
 CONNECT_TIMEOUT_SECONDS = 5
+# More rows than this of one query would not fit the machine of whoever investigates; the evidence says that it was cut.
+ROW_LIMIT = 1_000_000
 STATEMENT_SECONDS = 8
 # How long the first transaction may last: nothing of the server's limits it, since nothing is set yet.
 UNSET_SECONDS = 8.0
@@ -135,12 +137,12 @@ class Database:
             timer.cancel()
 
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return the rows of one statement, sent untouched."""
+        """Return the rows of one statement, sent untouched; one more than ROW_LIMIT where there are more."""
         started = time.perf_counter()
         try:
             result = self._connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
             # The driver's own tuples: SQLAlchemy's rows would cost a big catalog half a second, and are not needed.
-            rows = list(result.cursor.fetchall())
+            rows = list(result.cursor.fetchmany(ROW_LIMIT + 1))
         finally:
             self.statements += 1
             self.server_seconds += time.perf_counter() - started

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from kit.collect import masking
-from kit.collect.connection import APPLICATION_NAME, known_secrets, parameters
+from kit.collect.connection import APPLICATION_NAME, ROW_LIMIT, known_secrets, parameters
 from kit.collect.queries import MARKER, FactQuery
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Evidence, Identity, ProbeRequest, provenance
@@ -28,9 +28,10 @@ CONNECTION_COLUMNS = (
 
 def evidence_of(query: FactQuery, text: str, at: datetime, seconds: float, rows: list[tuple[Any, ...]]) -> Evidence:
     """Return the rows as evidence: without the kit's own sessions and statements, masked as the columns declare."""
-    kept = _without_own(query, rows)
+    kept = _without_own(query, rows[:ROW_LIMIT])
     frame = build_frame(query.columns, masking.masked(query.columns, kept))
-    return Evidence(frame, query.columns, provenance(query.title, query.grain, text, at, seconds, len(kept)))
+    about = provenance(query.title, query.grain, text, at, seconds, len(kept))
+    return Evidence(frame, query.columns, about.model_copy(update={"truncated": len(rows) > ROW_LIMIT}))
 
 
 def _without_own(query: FactQuery, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

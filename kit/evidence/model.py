@@ -135,6 +135,10 @@ class Frames(Mapping[str, pd.DataFrame]):
         """Return when this evidence was taken, in UTC: the "now" of any computation over it."""
         return self._evidence[name].provenance.at
 
+    def is_truncated(self, name: str) -> bool:
+        """Return whether there was more of this evidence than was kept."""
+        return self._evidence[name].provenance.truncated
+
     def statistics_since(self, name: str) -> datetime | None:
         """Return since when the counters behind this evidence run, where known."""
         return self._evidence[name].provenance.statistics_since
