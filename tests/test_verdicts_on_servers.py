@@ -19,6 +19,7 @@ STATES = {
     "healthy": "",
     "no usage": f"{TABLE}; grant select on app.nonces to {ROLE}; alter role {ROLE} in database {{}} set search_path = app",
     "off the path": f"{TABLE}; grant usage on schema app to {ROLE}; grant select on app.nonces to {ROLE}",
+    "owner off the path": f"{TABLE}; alter schema app owner to {ROLE}; alter table app.nonces owner to {ROLE}",
     "reachable": (
         f"{TABLE}; grant usage on schema app to {ROLE}; grant select on app.nonces to {ROLE};"
         f"alter role {ROLE} in database {{}} set search_path = app"
@@ -52,6 +53,7 @@ def _judged(conninfo: str, symptom: str | None) -> FindingsDocument:
         ("no usage", "users get 500 errors on /login since deploy 00042", "broken", "privileges"),
         ("no usage", "order 12345 is missing", "broken", "privileges"),
         ("off the path", MISSING, "broken", "schema"),
+        ("owner off the path", MISSING, "broken", "schema"),
         ("reachable", 'relation "public.nonces" does not exist', "broken", "schema"),
         ("reachable", MISSING, "open", None),
     ],

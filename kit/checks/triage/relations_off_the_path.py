@@ -9,8 +9,9 @@ unqualified name is looked up along the search_path of the role that asks, and n
 What to do: put the schema on that role's search_path, or write the schema in the statement (in the ORM: its schema
 setting, as in `?schema=app`).
 
-Known limits: a search_path that the application sets itself after connecting is not seen. Only roles that hold a
-privilege on the relation by name are looked at; what everybody has, and pg_read_all_data, is no sign of use.
+Known limits: a search_path that the application sets itself after connecting is not seen. Only roles that the relation
+was granted to by name are looked at, and its owner where no other role uses its schema; what everybody has, and
+pg_read_all_data, is no sign of use.
 
 References: https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATH and
 https://www.postgresql.org/docs/current/errcodes-appendix.html (42P01)
@@ -22,8 +23,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pandas as pd
 
-from kit.analyze.access import DATA_PRIVILEGES, Access, mask
 from kit.analyze.access import NEEDS as ACCESS_NEEDS
+from kit.analyze.access import Access
 from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, Subject, quoted
 from kit.analyze.service_roles import ServiceRoles, in_user_schema
@@ -53,16 +54,26 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
 def _off_the_path(frames: Frames, found: pd.DataFrame) -> Iterator[Finding]:
     """Yield a finding for each service role that may use the relation, where none of that name is on its path."""
     access = Access(frames)
-    for role in ServiceRoles(frames, access):
-        path = access.search_path(role)
-        usable = found[[_may_use(access, role, position) for position in found.index]]
-        schemas = usable["schema_name"][[access.has_schema_privilege(role, s, "USAGE") for s in usable["schema_name"]]]
-        if path.is_known and len(schemas) and not set(path.entries) & set(found["schema_name"]):
-            yield _finding(role, access.database, path.entries, found.loc[[schemas.index[0]]])
+    services = ServiceRoles(frames, access)
+    for position, relation in found.iterrows():
+        for role in _users(frames, access, services, relation):
+            path = access.search_path(role)
+            if path.is_known and not set(path.entries) & set(found["schema_name"]):
+                yield _finding(role, access.database, path.entries, found.loc[[position]])
 
 
-def _may_use(access: Access, role: str, position: int) -> bool:
-    return bool(access.relation_privileges(role, public=False)[position] & mask(DATA_PRIVILEGES))
+def _users(frames: Frames, access: Access, services: ServiceRoles, relation: pd.Series) -> list[str]:
+    """Return the service roles that somebody granted the relation to; its owner only where nobody else uses its schema.
+
+    Where the schema is on another service's path, or granted to one, the owner is the role that migrates.
+    """
+    schema, owner = relation["schema_name"], relation["owner_name"]
+    grants = frames["relation_grants"]
+    granted = set(grants.loc[grants["relation_oid"] == relation["relation_oid"], "grantee_name"].dropna()) - {owner}
+    able = [role for role in services if access.has_schema_privilege(role, schema, "USAGE")]
+    users = [role for role in able if access.memberships(role) & granted and services.intention(role).is_at_home]
+    others = any(schema in services.intention(role).path.entries for role in services if role != owner)
+    return users if users or others else [role for role in able if role == owner]
 
 
 def _finding(role: str, database: str, path: tuple[str, ...], relation: pd.DataFrame) -> Finding:
