@@ -137,12 +137,12 @@ class Database:
             timer.cancel()
 
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return the rows of one statement, sent untouched; one more than ROW_LIMIT where there are more."""
+        """Return the rows of one statement, sent untouched."""
         started = time.perf_counter()
         try:
             result = self._connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
             # The driver's own tuples: SQLAlchemy's rows would cost a big catalog half a second, and are not needed.
-            rows = list(result.cursor.fetchmany(ROW_LIMIT + 1))
+            rows = list(result.cursor.fetchall())
         finally:
             self.statements += 1
             self.server_seconds += time.perf_counter() - started
