@@ -431,7 +431,6 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_more_rows_than_are_kept_are_said_to_be_cut_off(server: Server, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kit.collect.connection.ROW_LIMIT", 3)
     monkeypatch.setattr("kit.collect.rows.ROW_LIMIT", 3)
     taken = collected(Target("cut", (DatabaseSource("database", server.dsn(database)),)))
     roles = taken.source("database").evidence["roles"]

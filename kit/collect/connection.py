@@ -25,8 +25,6 @@ from kit.collect.queries import MARKER
 from kit.errors import TargetError
 
 CONNECT_TIMEOUT_SECONDS = 5
-# More rows than this of one query would not fit the machine of whoever investigates; the evidence says that it was cut.
-ROW_LIMIT = 1_000_000
 STATEMENT_SECONDS = 8
 # How long the first transaction may last: nothing of the server's limits it, since nothing is set yet.
 UNSET_SECONDS = 8.0
