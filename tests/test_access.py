@@ -12,10 +12,10 @@ import pandas as pd
 import psycopg
 import pytest
 
-from kit.analyze.access import Access
+from kit.analyze.access.privileges import Access
+from kit.analyze.access.search_path import identifiers
 from kit.analyze.findings import Examined, Finding, NotExamined, Result
 from kit.analyze.hypotheses import hypotheses
-from kit.analyze.search_path import identifiers
 from kit.analyze.symptom import parse_symptom, symptom_evidence
 from kit.checks.permissions import (
     misdirected_default_privileges,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kit.analyze.access import NEEDS, Access, Flags, mask
+from kit.analyze.access.privileges import NEEDS, Access, Flags, mask
 from kit.analyze.names import is_system_schema
 from kit.evidence.model import Frames
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kit.analyze.access import DATA_PRIVILEGES, Access, mask
+from kit.analyze.access.privileges import DATA_PRIVILEGES, Access, mask
+from kit.analyze.access.search_path import SearchPath
 from kit.analyze.names import is_system_schema
-from kit.analyze.search_path import SearchPath
 from kit.evidence.model import Frames
 
 # Monitoring logs in everywhere and is meant to read no table.

@@ -25,10 +25,10 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from kit.analyze.access import NEEDS as ACCESS_NEEDS
-from kit.analyze.access import Access
+from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
+from kit.analyze.access.privileges import Access
+from kit.analyze.access.search_path import SearchPath
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, NotExamined, Severity, Subject, quoted
-from kit.analyze.search_path import SearchPath
 from kit.analyze.service_roles import Intention, ServiceRoles, positions, symptom_names
 from kit.evidence.model import Frames
 

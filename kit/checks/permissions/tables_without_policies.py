@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from kit.analyze.access import DATA_PRIVILEGES, Access, mask
-from kit.analyze.access import NEEDS as ACCESS_NEEDS
+from kit.analyze.access.privileges import DATA_PRIVILEGES, Access, mask
+from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, Severity, Subject
 from kit.analyze.service_roles import in_user_schema, positions, symptom_names
 from kit.evidence.model import Frames

@@ -26,8 +26,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pandas as pd
 
-from kit.analyze.access import DATA_PRIVILEGES, Access, Masks, mask, names
-from kit.analyze.access import NEEDS as ACCESS_NEEDS
+from kit.analyze.access.privileges import DATA_PRIVILEGES, Access, Masks, mask, names
+from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, NotExamined, Severity, Subject, quoted
 from kit.analyze.service_roles import Intention, ServiceRoles, in_user_schema, positions, symptom_names
 from kit.evidence.model import Frames

@@ -23,8 +23,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pandas as pd
 
-from kit.analyze.access import NEEDS as ACCESS_NEEDS
-from kit.analyze.access import Access
+from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
+from kit.analyze.access.privileges import Access
 from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, Subject, quoted
 from kit.analyze.service_roles import ServiceRoles, in_user_schema

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kit.analyze.role_graph import RoleGraph
-from kit.analyze.search_path import SearchPath, SearchPaths
+from kit.analyze.access.role_graph import RoleGraph
+from kit.analyze.access.search_path import SearchPath, SearchPaths
 from kit.evidence.model import Frames
 
 # The frames a model needs; `column_grants` and `settings` are used where they are there.
