@@ -3,6 +3,7 @@
 KitError
 ├── UsageError            the command line, a parameter or a configuration file is wrong
 │   ├── ParameterError    a notebook parameter, threshold or window
+│   ├── UnknownRole       a role that the server does not have
 │   └── TargetError       a target cannot be understood or found
 ├── MissingTier           a part of the kit that needs an extra is not installed
 ├── BundleError           a bundle is altered, truncated or of a later format
@@ -38,6 +39,12 @@ class ParameterError(UsageError):
     """A notebook parameter, a threshold or the window cannot be used."""
 
     slug = "parameter"
+
+
+class UnknownRole(UsageError):
+    """A role is named that the server does not have."""
+
+    slug = "unknown-role"
 
 
 class TargetError(UsageError):

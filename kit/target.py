@@ -7,6 +7,7 @@
     vantage = "laptop"
     cloud = "exports"             # a folder of cloud exports, relative to this file
     out_of_scope = ["service"]
+    exposed = ["public", "web"]   # roles that strangers' requests reach; else PUBLIC, anon and authenticated
 
     [targets.shop.sources.api]    # the same place asked as another identity
     dsn_env = "SHOP_API_DSN"
@@ -27,7 +28,8 @@ from urllib.parse import parse_qs, unquote
 from kit.errors import TargetError
 
 CONFIG_NAME = "kit.toml"
-_KEYS = {"service", "dsn", "dsn_env", "vantage", "cloud", "out_of_scope", "sources"}
+_KEYS = {"service", "dsn", "dsn_env", "vantage", "cloud", "out_of_scope", "exposed", "sources"}
+_LISTS = {"out_of_scope": ("layers", '["service"]'), "exposed": ("roles", '["public", "web"]')}
 _SOURCE_KEYS = {"service", "dsn", "dsn_env", "vantage"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.:-]*)://", re.IGNORECASE)
@@ -38,11 +40,15 @@ _PERCENT_ENCODE = "In a URL, percent-encode @ / # ? : and % in user and password
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSource:
-    """A database asked as one identity; `conninfo` may hold a password, so it is never shown."""
+    """A database asked as one identity; `conninfo` may hold a password, so it is never shown.
+
+    `exposed` are the roles that strangers reach, PUBLIC among them as "public"; None where the target names none.
+    """
 
     name: str
     conninfo: str = field(repr=False)
     vantage: str = "here"
+    exposed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +219,18 @@ def _target(name: str, entry: Mapping[str, Any], path: Path) -> Target:
     sources = [_source("database", own, path)] if has_database else []
     named = _table(entry.get("sources", {}), f"targets.{name}.sources in {path}")
     sources += [_source(key, _table(value, f"source {key!r} in {path}"), path) for key, value in named.items()]
+    sources = [replace(source, exposed=_exposed(entry)) for source in sources]
     cloud = path.parent / entry["cloud"] if "cloud" in entry else None
     if not sources and cloud is None:
         raise TargetError(f"[targets.{name}] in {path} names no source.", "Give it service, dsn_env, dsn or cloud.")
     return Target(name, tuple(sources), cloud, out_of_scope=tuple(entry.get("out_of_scope", ())))
+
+
+def _exposed(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the roles that the entry exposes, each once; PUBLIC is written as one likes, for no role can have its name."""
+    if "exposed" not in entry:
+        return None
+    return tuple(dict.fromkeys("public" if name == "PUBLIC" else name for name in entry["exposed"]))
 
 
 def _source(name: str, entry: Mapping[str, Any], path: Path) -> DatabaseSource:
@@ -248,9 +262,10 @@ def _refuse(entry: Mapping[str, Any], known: set[str], where: str) -> None:
 
 
 def _refuse_types(entry: Mapping[str, Any], where: str) -> None:
-    for key in entry.keys() - {"sources", "out_of_scope"}:
+    for key in sorted(entry.keys() - {"sources", *_LISTS}):
         if not isinstance(entry[key], str):
             raise TargetError(f"{key} of {where} is not a text in quotes.", "Mend the file.")
-    layers = entry.get("out_of_scope", [])
-    if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
-        raise TargetError(f"out_of_scope of {where} is not a list of layers.", 'Write it as ["service"].')
+    for key, (noun, example) in _LISTS.items():
+        items = entry.get(key, [])
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise TargetError(f"{key} of {where} is not a list of {noun}.", f"Write it as {example}.")

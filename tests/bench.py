@@ -1,6 +1,7 @@
 """`make bench`: ratios measured in one run on a catalog of 10,000 tables.
 
-Prints the time of a capture, of psql for the same query files, and of a whole `kit run`; no number is a test.
+Prints the time of a capture, of psql for the same query files, of the matrix, of the server for the same verdicts, and of a
+whole `kit run`; no number is a test.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from kit.analyze.access.matrix import matrix
 from kit.case.collecting import collected
+from kit.case.matrix import write_matrix
 from kit.collect.queries import choose, fact_queries
-from kit.evidence.model import Capture
+from kit.evidence import bundle
+from kit.evidence.model import Capture, Frames
 from kit.report.running import order_of, run
 from kit.sandbox import server as sandbox
 from kit.sandbox.server import Server
@@ -25,6 +29,16 @@ from kit.target import resolve
 CATALOG = Path(os.environ.get("KIT_BENCH_CATALOG", Path(__file__).parents[2] / "shared" / "bench" / "big_catalog.sql"))
 TABLES = int(os.environ.get("KIT_BENCH_TABLES", "10000"))
 ROUNDS = 3
+ROW_ACTIONS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+# The same verdicts by the server's own functions. DELETE is on no column.
+VERDICTS = """
+    select count(*) filter (where pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE')
+      and (pg_catalog.has_table_privilege(r.oid, c.oid, '{action}') or {on_columns}))
+    from pg_catalog.pg_roles as r
+    cross join pg_catalog.pg_class as c
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where c.relkind = 'r' and n.nspname ~ '^s_'
+"""
 
 
 def main() -> None:
@@ -41,8 +55,10 @@ def main() -> None:
             lambda: _timed("capture", lambda: _capture(server)),
         )
         whole = _timed("kit run, whole", lambda: _run(server, Path(folder)))
+        matrix_ratio = _matrix(server, Path(folder))
         size = (Path(folder) / "bench" / "report.html").stat().st_size
     print(f"capture ÷ psql: {capture / psql:.2f} (goal ≤ 1.5)")
+    print(f"matrix ÷ the server's own functions: {matrix_ratio:.3f} (goal ≤ 0.25)")
     print(f"kit run: {whole:.1f} s (goal ≤ 25), report.html {size / 1e6:.1f} MB")
 
 
@@ -71,6 +87,30 @@ def _files(server: Server) -> list[str]:
     chosen = [choose(variants, server.version, extensions) for variants in fact_queries().values()]
     files = [part for query in chosen if query for part in ("-f", str(query.path))]
     return ["-v", "pg_stat_statements_schema=public", *files]
+
+
+def _matrix(server: Server, folder: Path) -> float:
+    """Return the time of the matrix, from a bundle on, as a part of the server's time for the same verdicts."""
+    bundle.save(_capture(server), folder / "bundle")
+    frames = Frames(bundle.load(folder / "bundle").sources[0])
+    wanted = {"actions": ROW_ACTIONS, "kinds": ("table",)}
+    theirs, ours = _paired(
+        lambda: _timed("the server's verdicts", lambda: [server.execute(_verdicts(name), "bench") for name in ROW_ACTIONS]),
+        lambda: _timed("the matrix of the same", lambda: matrix(frames, **wanted)),
+    )
+    table = matrix(frames, **wanted)
+    print(f"  {len(table):,} verdicts in {table.nbytes / 1e6:.0f} MB")
+    file = folder / "matrix.parquet"
+    _timed("making and writing it", lambda: write_matrix(frames, file, **wanted))
+    print(f"  {file.stat().st_size / 1e6:.1f} MB of Parquet")
+    _timed("all actions on all objects, written", lambda: write_matrix(frames, file))
+    print(f"  {file.stat().st_size / 1e6:.1f} MB of Parquet")
+    return ours / theirs
+
+
+def _verdicts(action: str) -> str:
+    on_columns = f"pg_catalog.has_any_column_privilege(r.oid, c.oid, '{action}')" if action != "DELETE" else "false"
+    return VERDICTS.format(action=action, on_columns=on_columns)
 
 
 def _capture(server: Server) -> Capture:

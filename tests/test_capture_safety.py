@@ -16,9 +16,9 @@ from pglast import ast
 from kit.analyze.document import FindingsDocument, ResultEntry
 from kit.case.collecting import collected
 from kit.case.judging import Question, judged
-from kit.collect import connection, postgres
+from kit.collect import asking, connection
 from kit.collect.connection import open_database
-from kit.collect.queries import fact_queries
+from kit.collect.queries import GROUPS, elsewhere_queries, fact_queries
 from kit.evidence.model import Capture, Source
 from kit.sandbox.server import Server
 from kit.target import resolve
@@ -98,7 +98,7 @@ def test_every_query_carries_the_marker_with_its_name(logged: Logged) -> None:
     marks = [sent.mark for sent in logged.queries]
 
     assert None not in marks
-    assert set(marks) == {*fact_queries(), "limits", "migrations_prisma"}
+    assert set(marks) == {*fact_queries(), *elsewhere_queries(), "limits", "migrations_prisma"}
 
 
 def test_the_session_is_recorded_before_anything_is_set(logged: Logged) -> None:
@@ -122,24 +122,25 @@ def test_every_setting_ends_with_its_transaction(logged: Logged) -> None:
 def test_every_transaction_ends_within_ten_seconds(logged: Logged) -> None:
     lengths = [(end - begin).total_seconds() for begin, end in _transactions(logged.sent)]
 
-    assert len(lengths) > len(postgres.GROUPS)
-    assert max(lengths) < postgres.TRANSACTION_SECONDS
+    assert len(lengths) > len(GROUPS)
+    assert max(lengths) < asking.TRANSACTION_SECONDS
 
 
 def test_a_query_that_begins_late_can_still_end_within_the_transaction() -> None:
-    assert postgres.BEGIN_SECONDS + connection.STATEMENT_SECONDS <= postgres.TRANSACTION_SECONDS
-    assert connection.UNSET_SECONDS + connection.CANCEL_SECONDS <= postgres.TRANSACTION_SECONDS
+    assert asking.BEGIN_SECONDS + connection.STATEMENT_SECONDS <= asking.TRANSACTION_SECONDS
+    assert connection.UNSET_SECONDS + connection.CANCEL_SECONDS <= asking.TRANSACTION_SECONDS
 
 
 def test_what_no_longer_fits_into_a_transaction_gets_one_of_its_own(quiet: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "BEGIN_SECONDS", 0.0)
+    monkeypatch.setattr(asking, "BEGIN_SECONDS", 0.0)
     start = quiet.server.log_file.stat().st_size
 
     source = collected(resolve(quiet.shop.kit_dsn)).sources[0]
 
     sent = _sent(quiet.server.log_file.read_bytes()[start:].decode(), "incident_kit")
     assert set(fact_queries()) <= set(source.evidence)
-    assert len(_transactions(sent)) == len(fact_queries()) + 1
+    assert list(source.evidence["other_databases"].frame["status"]) == ["read", "refused"]
+    assert len(_transactions(sent)) == len(fact_queries()) + len(["the probe"]) + len(["session", "relations", "ledgers"])
 
 
 def test_the_cost_counts_every_statement_that_was_sent(logged: Logged) -> None:

@@ -6,15 +6,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 
 from kit.analyze.changes import records
 from kit.case.capturing import capture_to
 from kit.case.collecting import collected
-from kit.collect.masking import MASKED, masker, message, normalise_statement, option_value, setting_value
+from kit.collect.masking import MASKED, mask_expression, masker, message, normalise_statement, option_value, setting_value
 from kit.collect.secrecy import Secrecy
 from kit.evidence import bundle
 from kit.evidence.columns import Column, build_frame
@@ -378,6 +380,54 @@ def test_one_identity_s_password_does_not_stand_in_the_evidence_of_another(serve
         taken = collected(Target("both", sources))
 
     assert [MASKED in set(source.evidence["sessions"].frame["application_name"]) for source in taken.sources] == [True, True]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LITERALS, LITERALS)
+@example("it's -- a /* note */", "a\\")
+@example("\\'", "$q$ E'x")
+def test_an_expression_of_a_policy_loses_its_strings_and_nothing_else(
+    server: Server, database: str, literal: str, other: str
+) -> None:
+    policy = "create policy p on t using (a = {} and b > -1 and b <= 2.5 and not c and (a = any (array[{}, 'x'])))"
+    with server.connect(database, autocommit=False) as connection:
+        connection.execute("create table if not exists t (a text, b numeric, c boolean)")
+        connection.execute(sql.SQL(policy).format(sql.Literal(literal), sql.Literal(other)))
+        printed = [_printed(connection, conforming) for conforming in ("on", "off")]
+        connection.rollback()
+
+    kept = "(b > ('-1'::integer)::numeric) AND (b <= 2.5) AND (NOT c)"
+    told = f"((a = '…'::text) AND {kept} AND (a = ANY (ARRAY['…'::text, '…'::text])))"
+    assert [mask_expression(text) for text in printed] == [told, told]
+
+
+def _printed(connection: psycopg.Connection[tuple[str]], conforming: str) -> str:
+    connection.execute(f"set local standard_conforming_strings = {conforming}")
+    row = connection.execute("select pg_get_expr(polqual, polrelid) from pg_policy").fetchone()
+    assert row is not None
+    return row[0]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("(tenant = (current_setting('app.tenant'::text))::uuid)", "(tenant = (current_setting('…'::text))::uuid)"),
+        ('(auth.uid() = "userId")', '(auth.uid() = "userId")'),
+        ("(n = '-9223372036854775808'::bigint)", "(n = '-9223372036854775808'::bigint)"),
+        ("(code = '12345'::text)", "(code = '…'::text)"),
+        ("(code = '12345')", "(code = '…')"),
+        ("(bits = B'101'::\"bit\")", "(bits = '…'::\"bit\")"),
+        ("(at > '2024-01-01 00:00:00'::timestamp without time zone)", "(at > '…'::timestamp without time zone)"),
+        ("(a IS NULL) OR true", "(a IS NULL) OR true"),
+    ],
+)
+def test_numbers_names_and_casts_of_an_expression_stay(expression: str, expected: str) -> None:
+    assert mask_expression(expression) == expected
+
+
+@pytest.mark.parametrize("text", ["a = 'not closed", "a = E'x\\'", "true -- Geheimnis", "true /* Geheimnis */", 'a = "open'])
+def test_an_expression_that_does_not_scan_is_not_kept(text: str) -> None:
+    assert mask_expression(text) == "<expression not readable>"
 
 
 COLUMNS = (Column("text", "string"), Column("texts", "list[string]"), Column("other", "string"))

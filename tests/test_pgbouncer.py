@@ -26,6 +26,7 @@ PORT = 6432
 CONFIGURATION = """
 [databases]
 app = host={server.socket_folder} port={server.port} dbname={database} user=pooled
+elsewhere = host={server.socket_folder} port={server.port} dbname=postgres user=pooled
 [pgbouncer]
 listen_addr =
 listen_port = {port}
@@ -93,6 +94,20 @@ def test_a_capture_through_the_pooler_is_whole(pool: Pool) -> None:
 
     assert not source.gaps
     assert set(fact_queries()) <= set(source.evidence)
+
+
+def test_other_databases_that_the_pooler_does_not_know_or_leads_elsewhere_are_refused(pool: Pool) -> None:
+    pool.server.execute("create database elsewhere")
+    try:
+        source = collected(resolve(pool.dsn)).sources[0]
+    finally:
+        pool.server.execute("drop database elsewhere with (force)")
+
+    others = source.evidence["other_databases"].frame.set_index("database_name")
+    assert others.loc["elsewhere"].tolist() == ["refused", "another database or another server answered under this name"]
+    assert others.loc["postgres", "status"] == "refused"
+    assert "connection failed" in others.loc["postgres", "reason"]
+    assert not source.gaps
 
 
 def test_the_pooled_connection_is_the_same_afterwards_in_every_setting(pool: Pool) -> None:

@@ -121,6 +121,7 @@ def test_a_configured_target_has_its_sources_its_exports_and_its_scope(config: P
         vantage = "laptop"
         cloud = "exports"
         out_of_scope = ["service"]
+        exposed = ["PUBLIC", "web", "web", "Odd Role"]
         [targets.shop.sources.api]
         dsn_env = "SHOP_API_DSN"
     """)
@@ -132,7 +133,16 @@ def test_a_configured_target_has_its_sources_its_exports_and_its_scope(config: P
         ("api", f"postgresql://api:{SECRET}@db/shop", "here"),
     ]
     assert (target.cloud, target.out_of_scope) == (config.parent / "exports", ("service",))
+    assert [source.exposed for source in target.databases] == [("public", "web", "Odd Role")] * 2
     assert SECRET not in repr(target)
+
+
+def test_a_target_that_exposes_nobody_is_not_one_that_says_nothing(config: Path) -> None:
+    config.write_text("[targets.shop]\nservice = 'x'\nexposed = []\n[targets.other]\nservice = 'x'\n")
+
+    assert resolve("shop").databases[0].exposed == ()
+    assert resolve("other").databases[0].exposed is None
+    assert resolve("service=x").databases[0].exposed is None
 
 
 def test_the_configuration_is_found_upwards_and_by_the_variable(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +173,8 @@ def test_the_configuration_is_found_upwards_and_by_the_variable(config: Path, mo
         ("[targets.shop]\ncloud = ['exports']", "is not a text in quotes"),
         ("[targets.shop]\nsources = 'x'", "is not a table"),
         ("[targets.shop]\nservice = 'x'\nout_of_scope = 'service'", "is not a list of layers"),
+        ("[targets.shop]\nservice = 'x'\nexposed = 'anon'", 'is not a list of roles. Write it as ["public", "web"]'),
+        ("[targets.shop]\nservice = 'x'\nexposed = [1]", "is not a list of roles"),
         ("[targets.shop]\ndsn = 'mysql://db/shop'", "is not PostgreSQL"),
         ("[targets.other]\nservice = 'x'", "names no target 'shop'. It names: other."),
         ("", "names no target 'shop'. It names: none."),

@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from kit.analyze.error_text import read_error
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Evidence, Source, provenance
-
-# Messages of PostgreSQL (backend/po, untranslated) and of libpq, and the SQLSTATE each belongs to.
-_MESSAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"(?<!of )relation .+ does not exist|table (?:.+ )?does(?: not|n't) exist|undefined_table|no such table", ("42P01",)),
-    (r"column .+ does not exist", ("42703",)),
-    (r"schema .+ does not exist", ("3F000",)),
-    (r"function .+ does not exist", ("42883",)),
-    (r"database .+ does not exist", ("3D000",)),
-    (r"role .+ does not exist|password authentication failed", ("28P01", "28000")),
-    (r"no pg_hba\.conf entry|not permitted to log in", ("28000",)),
-    (r"permission denied|must be owner", ("42501",)),
-    (r"row-level security|row level security", ("42501",)),
-    (r"too many (clients|connections)|connection slots", ("53300",)),
-    (r"connection (?:.* )?refused|could not connect|no such file or directory", ("08006", "08001")),
-    (r"is not reachable|timed out|timeout expired", ("08006", "08001")),
-    (r"starting up|shutting down|recovery mode", ("57P03",)),
-    (r"statement timeout|canceling statement|slow|takes too long|hangs?\b", ("57014",)),
-    (r"\b(?:database|db|connection|query|request)s? (?:has )?time(?:d )?-?outs?\b|\btimeouts?\b", ("57014", "08006")),
-    (r"lock timeout|could not obtain lock", ("55P03",)),
-    (r"deadlock", ("40P01",)),
-    (r"no space left|disk full", ("53100",)),
-)
-KNOWN = frozenset(state for _, states in _MESSAGES for state in states)
-# Five characters alone may be a port, a duration or an order's number: unknown ones count only after the word
-# SQLSTATE, or as the whole text.
-_BARE = re.compile(r"\b[0-9A-Z]{5}\b")
-_NAME = r"""(?:"([^"]+)"|`([^`]+)`|'([^']+)'|(?!(?:does|is|was|not|or)\b)([\w$.]+))"""
-_RELATION = re.compile(rf"(?:relation|table)\s+{_NAME}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +34,8 @@ def parse_symptom(text: str | None) -> Symptom | None:
     """
     if text is None or not text.strip():
         return None
-    stated = _stated(text)
-    worded = {state for pattern, states in _MESSAGES if re.search(pattern, text, re.IGNORECASE) for state in states}
-    schema, relation = _named_relation(text)
-    return Symptom(text, frozenset(stated | worded), relation, schema)
-
-
-def _stated(text: str) -> set[str]:
-    known = KNOWN & set(_BARE.findall(text))
-    explicit = set(re.findall(r"\bSQLSTATE\W{0,3}([0-9A-Z]{5})\b", text))
-    whole = {text.strip()} if re.fullmatch(r"(?=.*\d)[0-9A-Z]{5}", text.strip()) else set()
-    return {*known, *explicit, *whole}
-
-
-def _named_relation(text: str) -> tuple[str | None, str | None]:
-    match = _RELATION.search(text)
-    name = next((group for group in match.groups() if group), "") if match else ""
-    schema, _, relation = name.rpartition(".")
-    return schema or None, relation or None
+    reading = read_error(text)
+    return Symptom(text, reading.sqlstates, reading.relation, reading.schema if reading.relation else None)
 
 
 COLUMNS = (

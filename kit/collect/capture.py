@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import kit
-from kit.collect.postgres import Progress, Propose, collect_database
+from kit.collect.asking import Progress, Propose
+from kit.collect.elsewhere import total
+from kit.collect.postgres import collect_database
 from kit.collect.secrecy import Secrecy, secrecy_of
 from kit.errors import TargetError
-from kit.evidence.model import Capture, Cost, Source
+from kit.evidence.model import Capture, Source
 from kit.target import Target
 
 
@@ -37,7 +39,7 @@ def capture(
         finished_at=datetime.now(UTC),
         kit_version=kit.__version__,
         sources=tuple(sources),
-        cost=_sum(cost for _, cost in collected),
+        cost=total([cost for _, cost in collected]),
     )
 
 
@@ -50,12 +52,3 @@ def _cloud(target: Target, started_at: datetime, secrecy: Secrecy) -> list[Sourc
         return [cloud.collect_cloud(target.cloud, started_at, secrecy)]
     except TargetError as error:
         return [cloud.not_given(error.message)]
-
-
-def _sum(costs: Iterable[Cost]) -> Cost:
-    items = list(costs)
-    return Cost(
-        statements=sum(cost.statements for cost in items),
-        server_ms=round(sum(cost.server_ms for cost in items), 1),
-        rows=sum(cost.rows for cost in items),
-    )

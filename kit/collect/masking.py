@@ -15,6 +15,10 @@ _LITERALS = {"SCONST", "ICONST", "FCONST", "BCONST", "XCONST", "USCONST"}
 _COMMENTS = {"C_COMMENT", "SQL_COMMENT"}
 _DATA_VERBS = {"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE", "("}
 _UNREADABLE = "<statement not readable>"
+_STRINGS = {"SCONST", "BCONST", "XCONST", "USCONST"}
+_NUMBER = re.compile(r"'[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?'", re.ASCII)
+_NUMERIC_TYPES = {"SMALLINT", "INT_P", "INTEGER", "BIGINT", "NUMERIC", "DECIMAL_P", "REAL", "DOUBLE_P", "FLOAT_P"}
+_UNREADABLE_EXPRESSION = "<expression not readable>"
 
 # Options whose values say how a server behaves and never hold a secret; every other value is masked.
 _OPEN_OPTION_NAMES = """
@@ -54,6 +58,23 @@ def normalise_statement(text: str) -> str:
     return _without_literals(text, tokens)
 
 
+@lru_cache(maxsize=10_000)
+def mask_expression(text: str) -> str:
+    """Return an expression as pg_get_expr prints it with its strings as '…'; numbers, names and casts stay.
+
+    >>> mask_expression("((kind = 'secret'::text) AND (level > '-1'::integer))")
+    "((kind = '…'::text) AND (level > '-1'::integer))"
+    """
+    try:
+        tokens = parser.scan(text)
+    except parser.ParseError:
+        return _UNREADABLE_EXPRESSION
+    # pg_get_expr doubles every quote of a literal, and writes no comment: what the scanner sees is where a literal ends.
+    if any(token.name in _COMMENTS for token in tokens):
+        return _UNREADABLE_EXPRESSION
+    return _replaced(text, tokens, lambda position: "'…'" if _is_string(text, tokens, position) else None)
+
+
 def option_value(name: str, value: str) -> str:
     """Return the option's value where its name is on the allow-list, else `<masked>`."""
     return value if name.lower() in _OPEN_OPTIONS else MASKED
@@ -80,6 +101,8 @@ def masker(mask: Mask, row: Mapping[str, object]) -> Callable[[str], str]:
     """Return what masks a value of the declared mask, given the other values of its row."""
     if mask == "statement":
         return normalise_statement
+    if mask == "expression":
+        return mask_expression
     if mask == "message":
         return message
     name, category = str(row.get("setting_name", "")), row.get("category")
@@ -135,11 +158,26 @@ _VERBS = _DATA_VERBS | set(_UTILITY_VERBS.split())
 
 
 def _without_literals(text: str, tokens: list[parser.Token]) -> str:
+    return _replaced(text, tokens, lambda position: "?" if tokens[position].name in _LITERALS else None)
+
+
+def _is_string(text: str, tokens: list[parser.Token], position: int) -> bool:
+    """Return whether the token is a literal and not a number that the server writes in quotes ('-1'::integer)."""
+    token, cast = tokens[position], tokens[position + 1 : position + 3]
+    if token.name not in _STRINGS:
+        return False
+    is_cast = len(cast) == 2 and cast[0].name == "TYPECAST" and cast[1].name in _NUMERIC_TYPES
+    return not (is_cast and _NUMBER.fullmatch(text[token.start : token.end + 1]))
+
+
+def _replaced(text: str, tokens: list[parser.Token], other: Callable[[int], str | None]) -> str:
+    """Return the text with some tokens written otherwise, and one space where there was any between two."""
     pieces: list[str] = []
     end = 0
-    for token in tokens:
+    for position, token in enumerate(tokens):
         between = text[end : token.start]
         pieces.append(" " if between and (end or pieces) else "")
-        pieces.append("?" if token.name in _LITERALS else text[token.start : token.end + 1])
+        written = other(position)
+        pieces.append(text[token.start : token.end + 1] if written is None else written)
         end = token.end + 1
     return "".join(pieces).strip()

@@ -2,7 +2,8 @@
 
 `sql/pg/<name>.sql` holds from the version its header says (`since`); `sql/pg/<name>-<n>.sql` are variants
 for a later server, or for a later version of the extension that the header names. All variants of a name
-declare the same columns. Probes (`sql/probes/`) are fact queries with psql variables for identifiers.
+declare the same columns. Probes (`sql/probes/`) are fact queries with psql variables for identifiers; those in
+`sql/elsewhere/` are asked in the other databases of the instance.
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ def fact_queries() -> Mapping[str, tuple[FactQuery, ...]]:
 def probes() -> Mapping[str, tuple[FactQuery, ...]]:
     """Return the probes by name; they take identifiers as psql variables."""
     return _variants(SQL_FOLDER / "probes")
+
+
+@cache
+def elsewhere_queries() -> Mapping[str, tuple[FactQuery, ...]]:
+    """Return the queries by name that are asked in every other database."""
+    return _variants(SQL_FOLDER / "elsewhere")
 
 
 def choose(variants: tuple[FactQuery, ...], server: int, extensions: Mapping[str, str]) -> FactQuery | None:

@@ -15,7 +15,7 @@ from kit.errors import EvidenceMismatch
 
 Dtype = Literal["string", "Int64", "Float64", "boolean", "datetime64[us, UTC]", "list[string]"]
 DataClass = Literal["metadata", "identifier", "text", "personal"]
-Mask = Literal["statement", "option", "message"]
+Mask = Literal["statement", "option", "message", "expression"]
 
 DTYPES: tuple[str, ...] = get_args(Dtype)
 DATA_CLASSES: tuple[str, ...] = get_args(DataClass)

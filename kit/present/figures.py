@@ -11,10 +11,21 @@ import pandas as pd
 from kit.analyze.document import ChangeEntry
 from kit.analyze.findings import LADDER, SEVERITIES
 from kit.present import theme
+from kit.present.access_map import access_by_schema
 from kit.present.displays import Results, Sentence, entries
 from kit.present.plots import BAR_LIMIT, Bar, Figure, Series, bars, heatmap, stacked, timeline
 from kit.present.text import bytes_text, count_text, counted, milliseconds_text, utc_text, visible
 
+__all__ = [
+    "access_by_schema",
+    "access_matrix",
+    "blocking_chart",
+    "change_timeline",
+    "layer_chart",
+    "statement_time_chart",
+    "table_bytes_chart",
+    "wait_chart",
+]
 Shown = Figure | Sentence
 ROLE_LIMIT, SCHEMA_LIMIT = 30, 12
 

@@ -70,6 +70,15 @@ class Series:
     colour: str
 
 
+@dataclass(frozen=True, slots=True)
+class CellKind:
+    """What a cell can be: its word in the legend, its sign in the cell, its colour."""
+
+    word: str
+    sign: str
+    colour: str
+
+
 def bars(title: str, drawn: Sequence[Bar], alt: str, written: Written) -> Figure:
     """Return horizontal bars, the first on top, with the value written at each."""
     trace = {
@@ -103,26 +112,30 @@ def stacked(title: str, labels: Sequence[str], series: Sequence[Series], alt: st
 def heatmap(title: str, rows: Sequence[str], columns: Sequence[str], words: Sequence[Sequence[str]], alt: str) -> Figure:
     """Return a field of cells, each with its word in it, coloured by the words of `theme.ACCESS_COLOURS`."""
     order = list(theme.ACCESS_COLOURS)
-    trace = {
-        "type": "heatmap",
-        "z": [[order.index(word) if word in order else order.index("unknown") for word in row] for row in words],
-        "zmin": 0,
-        "zmax": len(order) - 1,
-        "colorscale": _steps(list(theme.ACCESS_COLOURS.values())),
-        "showscale": False,
-        "xgap": 2,
-        "ygap": 2,
-        "text": [[safe(word) for word in row] for row in words],
-        "texttemplate": "%{text}",
-        "textfont": {"color": "#ffffff"},
-        "hoverinfo": "text",
-        "hovertext": [
-            [_hover(r, c, word) for c, word in zip(columns, row, strict=True)] for r, row in zip(rows, words, strict=True)
-        ],
-    }
-    layout = _layout(title, len(rows), 28) | {"yaxis": _named(rows), "xaxis": _named(columns) | {"side": "bottom"}}
-    layout["xaxis"] |= {"autorange": True, "gridcolor": "rgba(0,0,0,0)"}
+    known = [[order.index(word) if word in order else order.index("unknown") for word in row] for row in words]
+    hover = [[_hover(r, c, word) for c, word in zip(columns, row, strict=True)] for r, row in zip(rows, words, strict=True)]
+    trace = _field(known, [[safe(word) for word in row] for row in words], hover, list(theme.ACCESS_COLOURS.values()))
+    layout = _layout(title, len(rows), 28) | {"yaxis": _named(rows), "xaxis": _named(columns) | _BELOW}
     return Figure({"data": [trace], "layout": layout, "config": theme.CONFIG}, alt)
+
+
+def cells(
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    kinds: Sequence[Sequence[CellKind]],
+    hover: Sequence[Sequence[Sequence[str]]],
+    legend: Sequence[CellKind],
+    alt: str,
+) -> Figure:
+    """Return a field of cells, each with the sign of its kind in it, and a legend of the kinds in words."""
+    codes, signs = [[legend.index(kind) for kind in row] for row in kinds], [[kind.sign for kind in row] for row in kinds]
+    told = [[_hover(*lines) for lines in row] for row in hover]
+    trace = _field(codes, signs, told, [kind.colour for kind in legend])
+    layout = _layout(title, len(rows), 26) | {"yaxis": _named(rows), "xaxis": _named(columns) | _BELOW}
+    layout["xaxis"] |= {"tickangle": -40 if len(columns) > 3 else 0}
+    layout |= {"showlegend": True, "margin": theme.MARGIN | {"t": 70}, "height": layout["height"] + 120}
+    return Figure({"data": [trace, *map(_key, legend)], "layout": layout, "config": theme.CONFIG}, alt)
 
 
 def timeline(changes: Sequence[ChangeEntry], alt: str, since: datetime | None, until: datetime | None) -> Figure:
@@ -160,6 +173,21 @@ def _horizontal(values: Sequence[float]) -> dict[str, Any]:
 
 def _scatter(x: list[Any], y: list[Any], mode: str) -> dict[str, Any]:
     return {"type": "scatter", "mode": mode, "x": x, "y": y, "showlegend": False}
+
+
+_BELOW = {"side": "bottom", "autorange": True, "gridcolor": "rgba(0,0,0,0)"}
+
+
+def _field(codes: list[list[int]], texts: list[list[str]], hover: list[list[str]], colours: Sequence[str]) -> dict[str, Any]:
+    scale = {"zmin": 0, "zmax": len(colours) - 1, "colorscale": _steps(colours), "showscale": False, "xgap": 2, "ygap": 2}
+    words = {"text": texts, "texttemplate": "%{text}", "textfont": {"color": "#ffffff"}}
+    return {"type": "heatmap", "z": codes, **scale, **words, "hoverinfo": "text", "hovertext": hover}
+
+
+def _key(kind: CellKind) -> dict[str, Any]:
+    """Return an entry of the legend: a trace without a point."""
+    marker = {"symbol": "square", "size": 12, "color": kind.colour}
+    return _scatter([None], [None], "markers") | {"name": safe(f"{kind.sign} {kind.word}"), "marker": marker, "showlegend": True}
 
 
 def _delays(changes: Sequence[ChangeEntry], kinds: Sequence[str]) -> list[dict[str, Any]]:

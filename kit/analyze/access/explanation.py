@@ -53,12 +53,18 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One link of the chain, and the grant, membership or setting that it stands on."""
+    """One link of the chain, and the grant, membership or setting that it stands on.
+
+    `is_silent` marks a failure that raises no error: row security that leaves nothing to see. `missing_policy` is
+    whom, on which relation (its OID) and for what a policy would have to let through.
+    """
 
     name: GateName
     status: GateStatus
     because: str
     remedy: Remedy | None = None
+    is_silent: bool = False
+    missing_policy: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Explanation:
     @property
     def allowed(self) -> bool | None:
         """Return whether the server would run it without an error."""
-        stopping = [gate.status for gate in self.gates if not self._is_silent(gate)]
+        stopping = [gate.status for gate in self.gates if not gate.is_silent]
         if "failed" in stopping:
             return False
         return None if "unknown" in stopping else True
@@ -91,7 +97,7 @@ class Explanation:
     @property
     def remedies(self) -> tuple[Remedy, ...]:
         """Return the statements that together mend every failed gate, in order."""
-        return tuple(gate.remedy for gate in self.gates if gate.status == "failed" and gate.remedy)
+        return tuple(dict.fromkeys(gate.remedy for gate in self.gates if gate.status == "failed" and gate.remedy))
 
     def to_record(self) -> dict[str, Any]:
         """Return the answer as the contract of `kit access --json` has it."""
@@ -111,7 +117,3 @@ class Explanation:
             "opens": [remedy.opens for remedy in remedies if remedy.opens],
             "near": list(self.near),
         }
-
-    def _is_silent(self, gate: Gate) -> bool:
-        """Return whether the gate, when failed, leaves nothing to see and raises no error."""
-        return gate.name == "row security" and self.question.action in ("SELECT", "UPDATE", "DELETE")

@@ -66,7 +66,7 @@ class Access:
         current = databases[databases["is_current"].astype(bool)].iloc[0]
         version = frames.identity.server_version if frames.identity else 0
         self.database = str(current["database_name"])
-        self._graph = RoleGraph(frames["roles"], frames["role_memberships"], str(current["owner_name"]), version)
+        self.graph = RoleGraph(frames["roles"], frames["role_memberships"], str(current["owner_name"]), version)
         self._paths = SearchPaths(frames, self.database)
         self._roles = roles = _Positions(frames["roles"]["role_name"].tolist())
         self._schemas = _Positions(frames["schemas"]["schema_name"].tolist())
@@ -86,15 +86,15 @@ class Access:
 
     def is_superuser(self, role: str) -> bool:
         """Return whether no rule but this one matters for the role; it is never inherited."""
-        return role in self._graph.superusers
+        return role in self.graph.superusers
 
     def memberships(self, role: str) -> frozenset[str]:
         """Return the roles whose privileges the role has without SET ROLE, itself among them."""
-        return self._graph.privileges_of(role)
+        return self.graph.privileges_of(role)
 
     def settable(self, role: str) -> frozenset[str]:
         """Return the roles that the role may SET ROLE to, itself among them."""
-        return self._graph.settable(role)
+        return self.graph.settable(role)
 
     def search_path(self, role: str) -> SearchPath:
         """Return the search_path that a login of the role begins with, unless its client sends another."""

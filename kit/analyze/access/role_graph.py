@@ -38,6 +38,27 @@ class RoleGraph:
         """Return the roles that `role` may SET ROLE to, itself among them; KeyError if unknown."""
         return self._reached(role, self._settable_edges)
 
+    def path(self, role: str, group: str, *, by_set_role: bool = False) -> tuple[str, ...]:
+        """Return the shortest chain of memberships from `role` to `group`, both included; empty where there is none."""
+        edges = self._settable_edges if by_set_role else self._inherited_edges
+        paths: dict[str, tuple[str, ...]] = {role: (role,)}
+        waiting = [role]
+        for member in waiting:
+            for other in sorted(edges.get(member, set()) - paths.keys()):
+                paths[other] = (*paths[member], other)
+                waiting.append(other)
+        return paths.get(group, ())
+
+    def nearest(self, role: str, *, by_set_role: bool = False) -> tuple[str, ...]:
+        """Return the roles that `role` stands for, or may SET ROLE to, by the length of the way: itself first."""
+        edges = self._settable_edges if by_set_role else self._inherited_edges
+        found, waiting = {role}, [role]
+        for member in waiting:
+            new = sorted(edges.get(member, set()) - found)
+            found.update(new)
+            waiting.extend(new)
+        return tuple(waiting)
+
     def _reached(self, role: str, edges: Mapping[str, set[str]]) -> frozenset[str]:
         if role not in self.names:
             raise KeyError(role)

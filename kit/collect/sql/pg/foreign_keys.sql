@@ -11,6 +11,7 @@
 -- column_names = {dtype = "list[string]", class = "identifier"}
 -- referenced_schema_name = {dtype = "string", class = "identifier"}
 -- referenced_table_name = {dtype = "string", class = "identifier"}
+-- referenced_table_oid = {dtype = "string"}
 -- is_validated = {dtype = "boolean"}
 select
   o.conname::pg_catalog.text as constraint_name,
@@ -25,6 +26,7 @@ select
   ) as column_names,
   rn.nspname::pg_catalog.text as referenced_schema_name,
   rc.relname::pg_catalog.text as referenced_table_name,
+  rc.oid::pg_catalog.text as referenced_table_oid,
   o.convalidated as is_validated
 from pg_catalog.pg_constraint as o
 join pg_catalog.pg_class as c on c.oid = o.conrelid

@@ -2,7 +2,7 @@
 -- grain = "one row per policy"
 -- group = "access"
 -- since = 13
--- cost = "one scan of pg_policy"
+-- cost = "one scan of pg_policy; opens the tables that have policies, and those that the policies read"
 -- [columns]
 -- relation_oid = {dtype = "string"}
 -- schema_name = {dtype = "string", class = "identifier"}
@@ -13,6 +13,27 @@
 -- role_names = {dtype = "list[string]", class = "identifier"}
 -- has_using = {dtype = "boolean"}
 -- has_with_check = {dtype = "boolean"}
+-- using_expression = {dtype = "string", class = "identifier", mask = "expression"}
+-- check_expression = {dtype = "string", class = "identifier", mask = "expression"}
+-- is_locked = {dtype = "boolean"}
+with locked as materialized (
+  -- Opening one of these would wait: another session holds ACCESS EXCLUSIVE, or waits for it with us behind it in the queue
+  select distinct l.relation as oid
+  from pg_catalog.pg_locks as l
+  join pg_catalog.pg_database as d on d.oid = l.database
+  where l.locktype = 'relation'
+    and l.mode = 'AccessExclusiveLock'
+    and d.datname = pg_catalog.current_database()
+    and l.pid is distinct from pg_catalog.pg_backend_pid()
+),
+unreadable as materialized (
+  -- pg_get_expr opens the policy's table and the relations of its subqueries; the policy depends on all of them
+  select distinct d.objid as oid
+  from pg_catalog.pg_depend as d
+  where d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+    and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    and d.refobjid in (select l.oid from locked as l)
+)
 select
   c.oid::pg_catalog.text as relation_oid,
   n.nspname::pg_catalog.text as schema_name,
@@ -26,7 +47,10 @@ select
     order by role_name
   ) as role_names,
   p.polqual is not null as has_using,
-  p.polwithcheck is not null as has_with_check
+  p.polwithcheck is not null as has_with_check,
+  case when p.oid not in (select u.oid from unreadable as u) then pg_catalog.pg_get_expr(p.polqual, p.polrelid) end as using_expression,
+  case when p.oid not in (select u.oid from unreadable as u) then pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) end as check_expression,
+  p.oid in (select u.oid from unreadable as u) as is_locked
 from pg_catalog.pg_policy as p
 join pg_catalog.pg_class as c on c.oid = p.polrelid
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace

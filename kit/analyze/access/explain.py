@@ -1,0 +1,118 @@
+"""Why a role may or may not do something: every gate in order, and the smallest remedy.
+
+Pure, over the frames of one database. The questions are those of `Question`; the answers are held against the server's
+own on random catalogs (tests/test_access_explained.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kit.analyze.access import function_gate, gates, other_objects, remedies, session_gates
+from kit.analyze.access.catalog import Catalog, Relation
+from kit.analyze.access.explanation import GATES, Explanation, Gate, GateName, Question, Rows
+from kit.analyze.access.privileges import Access
+from kit.analyze.access.reading import ROW_ACTIONS, read
+from kit.analyze.access.resolution import close_to, resolve
+from kit.analyze.access.row_security import Added
+from kit.analyze.findings import quoted
+from kit.errors import ParameterError, UnknownRole
+from kit.evidence.model import Frames
+
+_OF_TABLES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
+ACTIONS = (*_OF_TABLES, "USAGE", "EXECUTE", "CREATE", "CONNECT")
+_OF_SEQUENCES = ("USAGE", "SELECT", "UPDATE")
+_MAINTAIN_SINCE = 170_000
+_BEHIND: tuple[GateName, ...] = ("view owner", "row security", "sequence", "function")
+
+
+def explain(frames: Frames, question: Question, access: Access | None = None) -> Explanation:
+    """Return the answer to one question; UnknownRole, ParameterError where it cannot be asked like this."""
+    return explained(Catalog(frames, access), question)
+
+
+def explained(catalog: Catalog, question: Question) -> Explanation:
+    """Return the answer, for many questions about the same catalog."""
+    _refuse(catalog, question)
+    session = (session_gates.login(catalog, question.role), session_gates.connect(catalog, question.role))
+    if question.kind != "relation":
+        name, behind, near = other_objects.gates_of(catalog, question)
+        return Explanation(question, (*session, *_completed(behind)), None, name, near)
+    found = resolve(catalog, question.role, question.name)
+    if found.relation is None:
+        rest = _completed((found.gate,), "there is no relation to look at")
+        return Explanation(question, (*session, *rest), None, None, found.near)
+    behind, rows = _relation_gates(catalog, question, found.relation)
+    return Explanation(question, (*session, found.gate, *behind), rows, found.relation.qualified, found.near)
+
+
+def _relation_gates(catalog: Catalog, question: Question, relation: Relation) -> tuple[tuple[Gate, ...], Rows | None]:
+    usage = gates.schema_usage(catalog, question.role, str(relation.schema))
+    misfit = _misfit(question.action, relation)
+    if misfit:
+        rest = _completed((Gate("object privilege", "failed", misfit),), "the action is not for this kind of relation")
+        return (usage, *rest[2:]), None
+    whole, columns = gates.object_and_columns(catalog, question, relation)
+    if question.action not in ROW_ACTIONS:
+        behind = tuple(gates.not_applicable(name, f"{question.action} reads and writes no rows") for name in _BEHIND)
+        return (usage, whole, columns, *behind), None
+    below, rows = _behind(catalog, question, relation)
+    is_denied = any(gate.status == "failed" and not gate.is_silent for gate in (usage, whole, columns, *below))
+    return (usage, whole, columns, *below), None if is_denied and rows != "none" else rows
+
+
+def _behind(catalog: Catalog, question: Question, relation: Relation) -> tuple[tuple[Gate, ...], Rows | None]:
+    below, rows = _judged(catalog, question, relation, frozenset())
+    security = below[1]
+    return (below[0], _completed_remedy(catalog, question, relation, security), *below[2:]), rows
+
+
+def _judged(
+    catalog: Catalog, question: Question, relation: Relation, added: frozenset[Added]
+) -> tuple[tuple[Gate, ...], Rows | None]:
+    reading = read(catalog, question, relation, added)
+    security, rows = gates.row_security(catalog, question, reading)
+    owner, sequence = gates.view_owner(catalog, reading, relation), gates.sequence(catalog, question, reading)
+    return (owner, security, sequence, function_gate.functions(catalog, question, reading, rows)), rows
+
+
+def _completed_remedy(catalog: Catalog, question: Question, relation: Relation, security: Gate) -> Gate:
+    """Return the gate with all that is needed once a policy lets rows through: the others' conditions are evaluated then."""
+    parts, added, current = [], frozenset[Added](), security
+    while current.status == "failed" and current.remedy:
+        parts.append(current.remedy)
+        if current.missing_policy is None or current.missing_policy in added:
+            break
+        added |= {current.missing_policy}
+        below, _ = _judged(catalog, question, relation, added)
+        current = below[1]
+        parts += [gate.remedy for gate in (below[0], below[3]) if gate.status == "failed" and gate.remedy]
+    return replace(security, remedy=remedies.together(parts)) if parts else security
+
+
+def _misfit(action: str, relation: Relation) -> str | None:
+    """Return why the server would refuse the action for this kind of relation, whoever asks."""
+    able = _OF_SEQUENCES if relation.kind == "sequence" else _OF_TABLES
+    is_read_only = relation.kind == "materialized view" and action in ("INSERT", "UPDATE", "DELETE")
+    is_no_table = relation.kind in ("view", "materialized view") and action == "TRUNCATE"
+    return f"{action} is not for a {relation.kind}" if action not in able or is_read_only or is_no_table else None
+
+
+def _completed(known: tuple[Gate, ...], because: str = "the question does not come to it") -> tuple[Gate, ...]:
+    """Return the gates from the name on, those that are not known as not applicable."""
+    by_name = {gate.name: gate for gate in known}
+    return tuple(by_name.get(name) or gates.not_applicable(name, because) for name in GATES[2:])
+
+
+def _refuse(catalog: Catalog, question: Question) -> None:
+    names = catalog.access.graph.names
+    if question.role not in names:
+        near = close_to(question.role, names)
+        hint = f"Near it: {', '.join(quoted(name) for name in near)}." if near else "`kit show … roles` lists them."
+        raise UnknownRole(f"There is no role {quoted(question.role)} on this server.", hint)
+    if question.action not in ACTIONS:
+        raise ParameterError(f"{question.action!r} is no action.", f"Use one of {', '.join(ACTIONS)}.")
+    if question.action == "MAINTAIN" and catalog.version < _MAINTAIN_SINCE:
+        raise ParameterError(
+            "MAINTAIN exists from PostgreSQL 17 on.", "Before, the owner and superusers run VACUUM and the like."
+        )

@@ -1,0 +1,187 @@
+"""From a name as the application writes it to the object that the server takes for it, or why there is none.
+
+PostgreSQL manual, 4.1.1 "Identifiers" and 5.10.3 "The Schema Search Path"; in the source `RangeVarGetRelidExtended`,
+`recomputeNamespacePath` (a schema without USAGE is left out of the path without a word).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kit.analyze.access.catalog import Catalog, Relation
+from kit.analyze.access.explanation import Gate, Remedy
+from kit.analyze.access.holding import held
+from kit.analyze.access.search_path import SearchPath, identifiers
+from kit.analyze.findings import quoted
+from kit.analyze.names import is_system_schema
+from kit.errors import ParameterError
+
+NEAR_LIMIT = 8
+_ORIGINS = {
+    "role in database": "set by ALTER ROLE … IN DATABASE",
+    "role": "set by ALTER ROLE",
+    "database": "set by ALTER DATABASE",
+    "all": "set by ALTER ROLE ALL",
+    "server": "set in the server's configuration",
+    "default": "the built-in default",
+    "assumed": "the built-in default, as far as can be seen",
+    "session": "of the session as the server gave it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The relation that the name stands for, if any, with the gate's status; `near` are names that may have been meant."""
+
+    relation: Relation | None
+    gate: Gate
+    near: tuple[str, ...] = ()
+
+
+def name_parts(text: str) -> tuple[str | None, str]:
+    """Return schema and name, folded as the server folds them; ParameterError where it is no name.
+
+    >>> name_parts('Shop."Order lines"')
+    ('shop', 'Order lines')
+    """
+    parts = [identifiers(part) for part in _dotted(text.strip())]
+    if not 1 <= len(parts) <= 3 or any(part is None or len(part) != 1 for part in parts):
+        hint = 'Write it as SQL would: orders, app.orders or app."Order lines".'
+        raise ParameterError(f"{text!r} is not the name of a relation.", hint)
+    names = [part[0] for part in parts if part]
+    return (names[-2] if len(names) > 1 else None), names[-1]
+
+
+def resolve(catalog: Catalog, role: str, text: str) -> Resolved:
+    """Return what the server finds under this name for a session of the role."""
+    schema, name = name_parts(text)
+    if schema is None:
+        return _along_path(catalog, role, name)
+    if schema in catalog.schemas and (schema, name) in catalog.by_name:
+        relation = catalog.by_name[schema, name]
+        return Resolved(relation, Gate("name resolution", "passed", f"{relation.qualified} is the {relation.kind} that is named"))
+    if is_system_schema(schema):
+        return Resolved(None, _unknown(f"the server's own relations in {schema} are not captured"))
+    what = f"schema {quoted(schema)} has no relation {quoted(name)}"
+    what = what if schema in catalog.schemas else f"there is no schema {quoted(schema)}"
+    return _absent(catalog, name, f"{what} in database {quoted(catalog.access.database)}")
+
+
+def session_path(catalog: Catalog, role: str) -> SearchPath:
+    """Return the search_path that a session of the role has: as the server gave it where the role asked itself."""
+    path = catalog.access.search_path(role)
+    asked = catalog.rows("session")
+    if asked and asked[0]["session_user_name"] == role == asked[0]["user_name"] and asked[0]["search_path"] != path.text:
+        names = identifiers(asked[0]["search_path"])
+        expanded = None if names is None else tuple(role if item == "$user" else item for item in names)
+        return SearchPath(role, asked[0]["search_path"], expanded, "session")
+    return path
+
+
+def _along_path(catalog: Catalog, role: str, name: str) -> Resolved:
+    path = session_path(catalog, role)
+    if not path.is_known:
+        return Resolved(None, _unknown("the role's search_path is masked or cannot be read"))
+    if name.startswith("pg_") and "pg_catalog" not in path.entries:
+        return Resolved(None, _unknown("the server's own relations are not captured"))
+    holding = [
+        schema for schema in dict.fromkeys(path.entries) if (schema, name) in catalog.by_name and schema in catalog.schemas
+    ]
+    usable = [schema for schema in holding if held(catalog, role, catalog.schemas[schema], "USAGE")]
+    if holding:
+        # Where none of them may be used, the first is what the application means: the next gate says what it lacks.
+        relation = catalog.by_name[(usable or holding)[0], name]
+        return Resolved(relation, Gate("name resolution", "passed", _found(relation, path, usable=bool(usable))))
+    return _off_path(catalog, role, name, path)
+
+
+def _found(relation: Relation, path: SearchPath, *, usable: bool) -> str:
+    words = f"{quoted(relation.name)} is {relation.qualified}, by the search_path {_told(path)}"
+    return words if usable else f"{words}; but the server leaves out schema {quoted(str(relation.schema))}, see below"
+
+
+def _off_path(catalog: Catalog, role: str, name: str, path: SearchPath) -> Resolved:
+    elsewhere = [item for item in catalog.relations.values() if item.name == name and not item.is_temporary]
+    if not elsewhere:
+        return _absent(catalog, name, f"no schema of database {quoted(catalog.access.database)} has a relation {quoted(name)}")
+    able = [item for item in elsewhere if held(catalog, role, catalog.schemas[str(item.schema)], "USAGE")]
+    places = ", ".join(item.qualified for item in elsewhere)
+    because = f"{quoted(name)} is not on the search_path {_told(path)}, but there is {places}"
+    relation = (able or elsewhere)[0] if len(able or elsewhere) == 1 else None
+    remedy = _put_on_path(catalog, role, relation, path) if relation else None
+    gate = Gate("name resolution", "failed", because, remedy)
+    return Resolved(relation, gate, tuple(item.qualified for item in elsewhere))
+
+
+def _absent(catalog: Catalog, name: str, because: str) -> Resolved:
+    near = near_names(catalog, name)
+    places = _places_elsewhere(catalog, name)
+    if near:
+        because += f"; near it: {', '.join(near)}"
+    if places:
+        because += f"; it is in {' and in '.join(places)}"
+    if catalog.frames.identity and catalog.frames.identity.in_recovery:
+        because += "; this server is a standby, which shows what its primary had when it last heard of it"
+    return Resolved(None, Gate("name resolution", "failed", because), (*near, *places))
+
+
+def near_names(catalog: Catalog, name: str) -> tuple[str, ...]:
+    """Return relations whose names differ in letter case or by little, qualified, the nearest first."""
+    return _nearest(name, {item.qualified: item.name for item in catalog.relations.values()})
+
+
+def _nearest(name: str, names: dict[str, str]) -> tuple[str, ...]:
+    same = sorted(key for key, value in names.items() if value.lower() == name.lower())
+    by_letters: dict[str, list[str]] = {}
+    for key, value in names.items():
+        by_letters.setdefault(value.lower(), []).append(key)
+    close = difflib.get_close_matches(name.lower(), by_letters, n=NEAR_LIMIT, cutoff=0.75)
+    return tuple(dict.fromkeys((*same, *(key for letters in close for key in sorted(by_letters[letters])))))[:NEAR_LIMIT]
+
+
+def close_to(name: str, names: Iterable[str]) -> list[str]:
+    """Return the names that are like this one, for an error's hint."""
+    return list(_nearest(name, {item: item for item in names}))
+
+
+def _places_elsewhere(catalog: Catalog, name: str) -> list[str]:
+    """Return where the other databases of the instance have such a relation."""
+    found = [row for row in catalog.rows("relations_elsewhere") if row["relation_name"].lower() == name.lower()]
+    return [
+        f"database {quoted(row['database_name'])} as {quoted(row['schema_name'])}.{quoted(row['relation_name'])}"
+        for row in found[:NEAR_LIMIT]
+    ]
+
+
+def _put_on_path(catalog: Catalog, role: str, relation: Relation, path: SearchPath) -> Remedy:
+    schema = quoted(str(relation.schema))
+    # In this database only, and at the end, so that no other name changes its meaning.
+    text = f"{path.text}, {schema}" if path.text.strip() else schema
+    statement = f"alter role {quoted(role)} in database {quoted(catalog.access.database)} set search_path = {text}"
+    shadowed = [item.name for item in catalog.relations.values() if item.schema == relation.schema and item.name != relation.name]
+    opens = (
+        f"new sessions of {quoted(role)} find {len(shadowed)} more relations of {schema} by their plain names" if shadowed else ""
+    )
+    return Remedy(statement, f"{quoted(role)} itself (for its sessions), a role with CREATEROLE over it, or a superuser", opens)
+
+
+def _told(path: SearchPath) -> str:
+    return f"({path.text or 'empty'}; {_ORIGINS.get(path.origin, path.origin)})"
+
+
+def _unknown(because: str) -> Gate:
+    return Gate("name resolution", "unknown", because)
+
+
+def _dotted(text: str) -> list[str]:
+    """Return the parts between dots that stand outside of double quotes."""
+    parts, is_quoted = [""], False
+    for letter in text:
+        is_quoted ^= letter == '"'
+        if letter == "." and not is_quoted:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts

@@ -1,0 +1,120 @@
+-- title = "Functions that views, policies, defaults, constraints, indexes and triggers call"
+-- grain = "one row per object that calls and function that it calls"
+-- group = "access"
+-- since = 13
+-- cost = "one scan of pg_depend, pg_rewrite, pg_policy and pg_trigger"
+-- [columns]
+-- user_kind = {dtype = "string"}
+-- relation_oid = {dtype = "string"}
+-- schema_name = {dtype = "string", class = "identifier"}
+-- relation_name = {dtype = "string", class = "identifier"}
+-- user_name = {dtype = "string", class = "identifier"}
+-- function_oid = {dtype = "string"}
+-- function_schema_name = {dtype = "string", class = "identifier"}
+-- function_name = {dtype = "string", class = "identifier"}
+-- events = {dtype = "list[string]"}
+-- is_enabled = {dtype = "boolean"}
+with trees as (
+  select 'view' as user_kind, c.oid as relation_oid, c.relname as user_name, r.ev_action::pg_catalog.text as tree
+  from pg_catalog.pg_rewrite as r
+  join pg_catalog.pg_class as c on c.oid = r.ev_class
+  join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+  where c.relkind = 'v' and r.ev_type = '1' and n.nspname not in ('pg_catalog', 'information_schema')
+  union all
+  -- pg_depend does not tell the one expression of a policy from the other
+  select 'policy using', p.polrelid, p.polname, p.polqual::pg_catalog.text from pg_catalog.pg_policy as p where p.polqual is not null
+  union all
+  select 'policy check', p.polrelid, p.polname, p.polwithcheck::pg_catalog.text from pg_catalog.pg_policy as p where p.polwithcheck is not null
+),
+called as (
+  select t.user_kind, t.relation_oid, t.user_name, m.found[1]::pg_catalog.oid as function_oid
+  from trees as t
+  cross join lateral pg_catalog.regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+) ', 'g') as m(found)
+),
+-- The server's own functions are pinned, and nothing depends on them. An operator stands for its function
+dependencies as (
+  select d.classid, d.objid, d.objsubid, case when d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass then d.refobjid else o.oprcode::pg_catalog.oid end as function_oid
+  from pg_catalog.pg_depend as d
+  left join pg_catalog.pg_operator as o on o.oid = d.refobjid and d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass
+  where d.deptype in ('n', 'a')
+    and d.refclassid in ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
+    and d.classid in (
+      'pg_catalog.pg_attrdef'::pg_catalog.regclass,
+      'pg_catalog.pg_constraint'::pg_catalog.regclass,
+      'pg_catalog.pg_class'::pg_catalog.regclass,
+      'pg_catalog.pg_trigger'::pg_catalog.regclass
+    )
+),
+triggers as (
+  select
+    t.oid,
+    t.tgrelid,
+    t.tgname,
+    t.tgfoid,
+    t.tgenabled <> 'D' as is_enabled,
+    array(
+      select e.name
+      from (values (4, 'INSERT'), (8, 'DELETE'), (16, 'UPDATE'), (32, 'TRUNCATE')) as e(bit, name)
+      where t.tgtype & e.bit <> 0
+      order by e.name
+    ) as events
+  from pg_catalog.pg_trigger as t
+  -- Up to 14 the copies for partitions count as internal; those of foreign keys belong to a constraint
+  where not t.tgisinternal or (t.tgparentid <> 0 and t.tgconstraint = 0)
+),
+uses as (
+  select c.user_kind, c.relation_oid, c.user_name, c.function_oid, '{}'::pg_catalog.text[] as events, true as is_enabled
+  from called as c
+  union
+  select case a.attgenerated when '' then 'default' else 'generated' end, f.adrelid, a.attname, d.function_oid, '{}', true
+  from dependencies as d
+  join pg_catalog.pg_attrdef as f on f.oid = d.objid
+  join pg_catalog.pg_attribute as a on a.attrelid = f.adrelid and a.attnum = f.adnum
+  where d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+  union
+  -- Up to 14 the column itself depends on what it is generated from
+  select 'generated', a.attrelid, a.attname, d.function_oid, '{}', true
+  from dependencies as d
+  join pg_catalog.pg_attribute as a on a.attrelid = d.objid and a.attnum = d.objsubid and a.attgenerated <> ''
+  where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objsubid > 0
+  union
+  select 'check', o.conrelid, o.conname, d.function_oid, '{}', true
+  from dependencies as d
+  join pg_catalog.pg_constraint as o on o.oid = d.objid
+  where d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and o.contype = 'c' and o.conrelid <> 0
+  union
+  select 'index', i.indrelid, c.relname, d.function_oid, '{}', true
+  from dependencies as d
+  join pg_catalog.pg_index as i on i.indexrelid = d.objid
+  join pg_catalog.pg_class as c on c.oid = d.objid
+  where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+  union
+  select 'trigger', t.tgrelid, t.tgname, t.tgfoid, t.events, t.is_enabled
+  from triggers as t
+  union
+  -- What a trigger calls in its WHEN is called with the rights of whoever writes; its own function needs none
+  select 'trigger condition', t.tgrelid, t.tgname, d.function_oid, t.events, t.is_enabled
+  from dependencies as d
+  join triggers as t on t.oid = d.objid and t.tgfoid <> d.function_oid
+  where d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
+)
+select
+  u.user_kind,
+  c.oid::pg_catalog.text as relation_oid,
+  n.nspname::pg_catalog.text as schema_name,
+  c.relname::pg_catalog.text as relation_name,
+  u.user_name::pg_catalog.text as user_name,
+  p.oid::pg_catalog.text as function_oid,
+  pn.nspname::pg_catalog.text as function_schema_name,
+  p.proname::pg_catalog.text as function_name,
+  u.events,
+  u.is_enabled
+from uses as u
+join pg_catalog.pg_class as c on c.oid = u.relation_oid
+join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+join pg_catalog.pg_proc as p on p.oid = u.function_oid
+join pg_catalog.pg_namespace as pn on pn.oid = p.pronamespace
+-- Those that are listed: of the server's own functions only the ones that not everybody may call
+where n.nspname not in ('pg_catalog', 'information_schema')
+  and (pn.nspname not in ('pg_catalog', 'information_schema') or (pn.nspname = 'pg_catalog' and p.proacl is not null))
+order by n.nspname, c.relname, c.oid, u.user_kind, u.user_name, p.oid;
