@@ -112,6 +112,51 @@ def show(
             print_table(frame, limit)
 
 
+@app.command(epilog="Example: kit access --target shop --role shop_api --relation orders --action INSERT --json")
+def access(
+    target: TargetOption,
+    role: Annotated[str | None, typer.Option(help="Who asks; left out, the role that --error names.")] = None,
+    relation: Annotated[str | None, typer.Option(help="The table, view or sequence, as the application writes it.")] = None,
+    function: Annotated[str | None, typer.Option(help="Or a function, with its arguments where there are several.")] = None,
+    schema: Annotated[str | None, typer.Option(help="Or a schema.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Or a type.")] = None,
+    database: Annotated[str | None, typer.Option(help="Or a database.")] = None,
+    action: Annotated[str | None, typer.Option(help="SELECT, INSERT, UPDATE, DELETE, TRUNCATE, USAGE, EXECUTE, CREATE …")] = None,
+    columns: Annotated[str | None, typer.Option(help="The columns that are used: a,b")] = None,
+    statement: Annotated[str | None, typer.Option(help="A whole statement instead; it is read, not run.")] = None,
+    error: Annotated[str | None, typer.Option(help="The error's text, log line or SQLSTATE.")] = None,
+    against_role: Annotated[str | None, typer.Option(help="Compare with this role.")] = None,
+    against: Annotated[str | None, typer.Option(help="Compare with this target.")] = None,
+    claims: Annotated[Path | None, typer.Option(help="Try it as the role with these JWT claims (a JSON file).")] = None,
+    matrix: Annotated[bool, typer.Option("--matrix", help="Write all roles by all objects to --out, as Parquet.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The matrix's file.")] = None,
+    expected: Annotated[Path | None, typer.Option(help="Compare with the access that a TOML file expects.")] = None,
+    source: Annotated[str | None, typer.Option(help="Which of the target's databases; left out, the first.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say why a role may or may not: gate by gate, with the smallest remedy. Exit status: 0 allowed, 1 denied, 3 unknown."""
+    with _clear_errors():
+        from kit.case import answering
+        from kit.case.asking import asked_for
+
+        if matrix:
+            answer = answering.written(target, _wanted(out, "--out"), source, [role] if role else ())
+        elif expected:
+            answer = answering.expected(target, expected, source)
+        else:
+            objects = {"relation": relation, "function": function, "schema": schema, "type": type_, "database": database}
+            asked = asked_for(role, action, objects, columns, statement, error)
+            if against or against_role:
+                answer = answering.compared(target, asked, against_role=against_role, against=against, source=source)
+            else:
+                answer = answering.explained(target, asked, source, claims)
+        if json:
+            _print_json(answer.record)
+        else:
+            typer.echo(_harmless(answer.words))
+        raise typer.Exit(answer.status)
+
+
 @app.command(epilog="Example: kit lab demo")
 def lab(
     case: Annotated[str, typer.Argument(help="The case to open.")],
@@ -236,6 +281,12 @@ def _missing_tier(error: ModuleNotFoundError) -> KitError:
 def _refuse_severity(text: str) -> None:
     if text not in ("critical", "warning", "info"):
         raise ParameterError(f"--fail-on {text!r} is no severity.", "Use critical, warning or info.")
+
+
+def _wanted(path: Path | None, option: str) -> Path:
+    if path is None:
+        raise ParameterError(f"{option} is missing.", f"Give it the new file: {option} access.parquet")
+    return path
 
 
 def _answer(content: dict[str, Any], as_json: bool, words: str) -> None:

@@ -133,16 +133,25 @@ def figure_list(hostile: str = "") -> list[figures.Shown]:
     """Return one of every figure."""
     access = pd.DataFrame(
         [
-            {"role_name": role + hostile, "schema_name": schema + hostile, "status": status}
-            for role, statuses in {"interspace_dev": ["denied", "allowed"], "migrator": ["allowed", "partly"]}.items()
-            for schema, status in zip(["auth", "public"], statuses, strict=True)
+            {
+                "role": role + hostile,
+                "schema": schema + hostile,
+                "action": "SELECT",
+                "relations": 4,
+                "allowed": allowed,
+                "after_set_role": 0,
+                "filtered": 0,
+                "hidden": 0,
+            }
+            for role, counts in {"interspace_dev": [0, 4], "migrator": [4, 2]}.items()
+            for schema, allowed in zip(["auth", "public"], counts, strict=True)
         ]
     )
     judged = document(hostile or None)
     return [
         figures.wait_chart(sessions(hostile)),
         figures.blocking_chart(blocking(), sessions(hostile)),
-        figures.access_matrix(access),
+        figures.access_by_schema(access),
         figures.table_bytes_chart(evidence_of(hostile).frame),
         figures.statement_time_chart(statements(hostile)),
         figures.change_timeline(judged.changes, since=judged.window.since, until=judged.window.until),

@@ -279,7 +279,9 @@ def test_nothing_to_draw_is_a_sentence() -> None:
         figures.blocking_chart(blocking().head(0)),
         figures.table_bytes_chart(evidence_of().frame.head(0)),
         figures.statement_time_chart(statements().head(0)),
-        figures.access_matrix(pd.DataFrame(columns=["role_name", "schema_name", "status"])),
+        figures.access_by_schema(
+            pd.DataFrame(columns=["role", "schema", "action", "relations", "allowed", "after_set_role", "filtered", "hidden"])
+        ),
         figures.change_timeline([]),
         figures.layer_chart([]),
     ]

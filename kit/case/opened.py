@@ -12,7 +12,7 @@ import pandas as pd
 
 from kit import checks
 from kit.analyze.document import FindingsDocument, ResultEntry
-from kit.case import folders
+from kit.case import asking, folders
 from kit.case.judging import Question, judged
 from kit.case.tables import DERIVED, table
 from kit.errors import BundleError, UsageError
@@ -121,6 +121,17 @@ class Case:
         shown = tuple(self.evidence(name, limit) for name in names)
         return evidence.Several(shown) if shown else displays.Sentence("No finding points at any evidence.")
 
+    def access(self, role: str = "", relation: str = "", action: str = "") -> Display:
+        """Return why the role may or may not: gate by gate, with the remedy and the rows that prove it.
+
+        What is left out comes from the case's symptom, else from the first finding about a role.
+        """
+        return asking.story(self.capture, self.document, role, relation, action)
+
+    def where(self, name: str = "") -> Display:
+        """Return where a relation of this name (or the one of the symptom) is: other schemas, databases, spellings."""
+        return asking.whereabouts_of(self.capture, self.document, name)
+
     def figure(self, name: str, **options: Any) -> Display:
         """Return a figure by name: `sessions`, `blocking`, `access`, `bloat`, `statements`, `changes`, `layers`."""
         figure = _FIGURES.get(name)
@@ -216,7 +227,7 @@ def _change_timeline(case: Case, since: str = "", until: str = "") -> Display:
 _FIGURES: dict[str, Callable[..., Display]] = {
     "sessions": lambda case: figures.wait_chart(case.table("sessions")),
     "blocking": lambda case: figures.blocking_chart(case.table("blocking"), case.table("sessions")),
-    "access": lambda case: figures.access_matrix(case.table("schema_access")),
+    "access": lambda case, action="SELECT": figures.access_by_schema(case.table("access_by_schema"), action=action),
     "bloat": lambda case, top=15: figures.table_bytes_chart(case.table("bloat").nlargest(top, "table_bytes")),
     "statements": lambda case, top=10: figures.statement_time_chart(case.table("statements"), top=top),
     "changes": _change_timeline,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -68,6 +69,14 @@ def print_table(frame: pd.DataFrame, limit: int) -> None:
         _print_records(console, [str(column) for column in frame.columns], rows)
     if len(seen) < len(frame):
         console.print(f"… and {len(frame) - len(seen)} more rows (--limit 0 prints all)")
+
+
+def table_text(frame: pd.DataFrame) -> str:
+    """Return the frame as plain text, a record at a time: long reasons do not fit into columns."""
+    rows = [[escape(_printable(_plain(value))) for value in row] for row in frame.itertuples(index=False)]
+    console = Console(emoji=False, record=True, width=120, file=io.StringIO())
+    _print_records(console, list(map(str, frame.columns)), rows)
+    return console.export_text()
 
 
 def _table(frame: pd.DataFrame, rows: list[list[str]]) -> Table:

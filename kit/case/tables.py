@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kit.analyze import bloat, locks, schema_access
+from kit.analyze import applications, bloat, locks
+from kit.analyze.access import forecast, matrix, powers
 from kit.collect.queries import fact_queries
 from kit.errors import UsageError
 from kit.evidence.model import Frames, Source
@@ -38,8 +39,33 @@ DERIVED = {
         "wasted_bytes",
         ("schema_name", "relation_name", "table_bytes", "wasted_bytes", "wasted_fraction", "live_rows", "dead_rows", "reason"),
     ),
-    "schema_access": Derived(
-        "Which role can use which schema", schema_access.NEEDS, schema_access.schema_access, "relations", schema_access.COLUMNS
+    "access_by_schema": Derived(
+        "How many relations of each schema each role may read and change",
+        matrix.NEEDS,
+        matrix.schema_matrix,
+        "allowed",
+        ("role", "schema", "action", "relations", "allowed", "after_set_role", "filtered", "hidden"),
+    ),
+    "default_privileges_forecast": Derived(
+        "What each role could do with an object that each creator makes next",
+        forecast.NEEDS,
+        forecast.default_privileges_forecast,
+        "existing_of_creator",
+        ("creator_name", "schema_name", "kind", "role_name", "privileges", "via", "can_read", "existing_of_creator", "remedy"),
+    ),
+    "powers": Derived(
+        "Which roles reach a superuser or the server's files and programs, and how",
+        powers.NEEDS,
+        powers.paths_to_power,
+        "role_name",
+        powers.COLUMNS,
+    ),
+    "applications": Derived(
+        "Who is connected: role, database, application and address",
+        ("sessions",),
+        applications.applications,
+        "sessions",
+        ("role_name", "database_name", "application_name", "client_address", "sessions", "states", "oldest_started_at"),
     ),
     "blocked_sessions": Derived(
         "Who waits for whom, the longest first",
@@ -68,6 +94,8 @@ def queries_for(table: str) -> tuple[str, ...]:
     """Return the fact queries that must be asked of a live target for this table; probes follow from their answers."""
     if table == "migrations":
         return ("migration_ledgers",)
+    if table in ELSEWHERE:
+        return (table,)
     return tuple(name for name in evidence_for(table) if name in fact_queries())
 
 
@@ -101,6 +129,8 @@ def _frame(name: str, source: Source) -> pd.DataFrame:
     return source.evidence[name].frame
 
 
+# What the other databases of the instance hold.
+ELSEWHERE = ("other_databases", "relations_elsewhere", "ledgers_elsewhere")
 CLOUD = ("services", "traffic", "revisions", "iam_bindings", "audit_changes")
 # No fact queries: every attempt to connect is evidence, and the probes read the ledgers that a fact query has found.
-_OTHER = ("connection", "migrations")
+_OTHER = ("connection", "migrations", "exposed_roles", *ELSEWHERE)

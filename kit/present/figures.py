@@ -13,12 +13,11 @@ from kit.analyze.findings import LADDER, SEVERITIES
 from kit.present import theme
 from kit.present.access_map import access_by_schema
 from kit.present.displays import Results, Sentence, entries
-from kit.present.plots import BAR_LIMIT, Bar, Figure, Series, bars, heatmap, stacked, timeline
+from kit.present.plots import BAR_LIMIT, Bar, Figure, Series, bars, stacked, timeline
 from kit.present.text import bytes_text, count_text, counted, milliseconds_text, utc_text, visible
 
 __all__ = [
     "access_by_schema",
-    "access_matrix",
     "blocking_chart",
     "change_timeline",
     "layer_chart",
@@ -27,7 +26,6 @@ __all__ = [
     "wait_chart",
 ]
 Shown = Figure | Sentence
-ROLE_LIMIT, SCHEMA_LIMIT = 30, 12
 
 
 def wait_chart(sessions: pd.DataFrame) -> Shown:
@@ -88,24 +86,6 @@ def statement_time_chart(statements: pd.DataFrame, *, top: int = 10) -> Shown:
     most = f"The {counted(len(drawn), 'statement')} with most time took {milliseconds_text(spent)}"
     alt = f"{most}, {share:.0%} of all {len(known)} seen."
     return bars("Statements by total time", drawn, alt, milliseconds_text)
-
-
-def access_matrix(access: pd.DataFrame, *, title: str = "Who can use what") -> Shown:
-    """Draw roles against schemas; the frame has `role_name`, `schema_name` and `status`.
-
-    A status is `allowed`, `partly`, `denied` or `unknown`, and is written in each cell.
-    """
-    if access.empty:
-        return Sentence("No role and schema were compared.")
-    roles, schemas = sorted(set(access["role_name"])), sorted(set(access["schema_name"]))
-    cells = {(row["role_name"], row["schema_name"]): str(row["status"]) for row in _records(access)}
-    words = [[cells.get((role, schema), "unknown") for schema in schemas[:SCHEMA_LIMIT]] for role in roles[:ROLE_LIMIT]]
-    denied = sum(1 for status in cells.values() if status == "denied")
-    alt = (
-        f"{counted(len(roles), 'role')} and {counted(len(schemas), 'schema')}: {counted(denied, 'pair')} denied, of {len(cells)}."
-    )
-    cut = " Not all are drawn." if len(roles) > ROLE_LIMIT or len(schemas) > SCHEMA_LIMIT else ""
-    return heatmap(title, roles[:ROLE_LIMIT], schemas[:SCHEMA_LIMIT], words, alt + cut)
 
 
 def change_timeline(changes: Iterable[ChangeEntry], *, since: datetime | None = None, until: datetime | None = None) -> Shown:

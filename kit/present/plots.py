@@ -109,16 +109,6 @@ def stacked(title: str, labels: Sequence[str], series: Sequence[Series], alt: st
     return Figure({"data": traces, "layout": layout, "config": theme.CONFIG}, alt)
 
 
-def heatmap(title: str, rows: Sequence[str], columns: Sequence[str], words: Sequence[Sequence[str]], alt: str) -> Figure:
-    """Return a field of cells, each with its word in it, coloured by the words of `theme.ACCESS_COLOURS`."""
-    order = list(theme.ACCESS_COLOURS)
-    known = [[order.index(word) if word in order else order.index("unknown") for word in row] for row in words]
-    hover = [[_hover(r, c, word) for c, word in zip(columns, row, strict=True)] for r, row in zip(rows, words, strict=True)]
-    trace = _field(known, [[safe(word) for word in row] for row in words], hover, list(theme.ACCESS_COLOURS.values()))
-    layout = _layout(title, len(rows), 28) | {"yaxis": _named(rows), "xaxis": _named(columns) | _BELOW}
-    return Figure({"data": [trace], "layout": layout, "config": theme.CONFIG}, alt)
-
-
 def cells(
     title: str,
     rows: Sequence[str],

@@ -33,11 +33,14 @@ def functions(catalog: Catalog, question: Question, reading: Reading, rows: Rows
         *(record for target in reading.targets for record in _of_change(catalog, question, target, rows)),
     ]
     closed = _without_execute(catalog, question.role, called)
-    if closed and question.action != "INSERT" and any(applied.left.rows == "none" for applied in reading.seen):
+    checking = _without_execute(catalog, question.role, reading.checking_functions)
+    is_empty = question.action != "INSERT" and any(applied.left.rows == "none" for applied in reading.seen)
+    if closed and is_empty and not checking:
         return _behind_nothing(question, closed[0][1], rows)
-    if closed:
-        mended = remedies.together([remedies.grant(catalog, question.role, entity, "EXECUTE") for entity, _ in closed])
-        return Gate("function", "failed", "; ".join(dict.fromkeys(because for _, because in closed)), mended)
+    if closed or checking:
+        needed = [*closed, *checking]
+        mended = remedies.together([remedies.grant(catalog, question.role, entity, "EXECUTE") for entity, _ in needed])
+        return Gate("function", "failed", "; ".join(dict.fromkeys(because for _, because in needed)), mended)
     doubtful = _without_execute(catalog, question.role, reading.doubtful_functions)
     if doubtful:
         return Gate("function", "unknown", f"{doubtful[0][1]}; whether it is in a column that the statement reads is not known")

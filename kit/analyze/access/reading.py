@@ -18,6 +18,9 @@ from kit.analyze.access.holding import WHOLE_ROW
 from kit.analyze.access.row_security import Added, Clause, Left, Policy, left
 
 CHANGES = ("INSERT", "UPDATE", "DELETE")
+Columns = tuple[str, ...] | None
+# The tables whose policies are being followed.
+Stack = tuple[str, ...]
 ROW_ACTIONS = ("SELECT", *CHANGES)
 
 
@@ -32,14 +35,14 @@ class Use:
     relation: Relation
     user: str
     privilege: str
-    columns: tuple[str, ...] | None = None
+    columns: Columns = None
     through: tuple[str, ...] = ()
     is_of_policy: bool = False
     # Behind a condition that is folded away, so that nothing of it is asked.
     is_folded: bool = False
     # Behind a computed column of a view, and not known whether that is the one that the statement reads.
     is_doubtful: bool = False
-    reads: tuple[str, ...] | None = None
+    reads: Columns = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class Reading:
     # The records of function_uses that run as the caller.
     functions: list[dict[str, Any]] = field(default_factory=list)
     doubtful_functions: list[dict[str, Any]] = field(default_factory=list)
+    # Those of a WITH CHECK are made ready before any row is looked for.
+    checking_functions: list[dict[str, Any]] = field(default_factory=list)
     # Tables whose policies read themselves again: the server refuses with 42P17.
     loops: list[Relation] = field(default_factory=list)
     # Views that take no such change, in words.
@@ -84,7 +89,7 @@ def read(catalog: Catalog, question: Question, relation: Relation, added: frozen
     return reading
 
 
-def _visit(reading: Reading, use: Use, stack: tuple[str, ...]) -> None:
+def _visit(reading: Reading, use: Use, stack: Stack) -> None:
     reading.uses.append(use)
     if use.reads is not None:
         reading.uses.append(replace(use, privilege="SELECT", columns=use.reads, reads=None))
@@ -96,7 +101,7 @@ def _visit(reading: Reading, use: Use, stack: tuple[str, ...]) -> None:
         _visit_policies(reading, use, stack)
 
 
-def _visit_view(reading: Reading, use: Use, stack: tuple[str, ...]) -> None:
+def _visit_view(reading: Reading, use: Use, stack: Stack) -> None:
     view = use.relation
     inner = reading.caller if view.is_security_invoker else view.owner
     records = reading.catalog.indexed("relation_uses", "user_kind", "user_oid").get(("view", view.oid), [])
@@ -107,7 +112,7 @@ def _visit_view(reading: Reading, use: Use, stack: tuple[str, ...]) -> None:
         _visit_changed(reading, use, inner, records, stack)
 
 
-def _visit_changed(reading: Reading, use: Use, inner: str, records: Sequence[dict[str, Any]], stack: tuple[str, ...]) -> None:
+def _visit_changed(reading: Reading, use: Use, inner: str, records: Sequence[dict[str, Any]], stack: Stack) -> None:
     """Follow a change of a view to the table below it."""
     known = reading.catalog.updatable.get(use.relation.oid, {})
     fixed = known.get("fixed_columns") or ()
@@ -124,7 +129,7 @@ def _visit_changed(reading: Reading, use: Use, inner: str, records: Sequence[dic
 
 
 def _visit_base(
-    reading: Reading, use: Use, inner: str, records: Sequence[dict[str, Any]], fixed: Sequence[str], stack: tuple[str, ...]
+    reading: Reading, use: Use, inner: str, records: Sequence[dict[str, Any]], fixed: Sequence[str], stack: Stack
 ) -> None:
     """Follow a change to the one table that an automatically updatable view is made of."""
     base, *others = records
@@ -141,12 +146,7 @@ def _visit_base(
 
 
 def _visit_read(
-    reading: Reading,
-    use: Use,
-    inner: str,
-    records: Sequence[dict[str, Any]],
-    columns: tuple[str, ...] | None,
-    stack: tuple[str, ...],
+    reading: Reading, use: Use, inner: str, records: Sequence[dict[str, Any]], columns: Columns, stack: Stack
 ) -> None:
     """Follow the reading of these columns of a view (None: all): what a computed column needs, only where it is read."""
     certain, doubtful = _computed(reading.catalog, use.relation, columns)
@@ -158,24 +158,24 @@ def _visit_read(
             _visit_records(reading, replace(use, is_doubtful=True), inner, [record], stack)
 
 
-def _computed(catalog: Catalog, view: Relation, columns: tuple[str, ...] | None) -> tuple[bool, bool]:
+def _computed(catalog: Catalog, view: Relation, columns: Columns) -> tuple[bool, bool]:
     """Return whether the view's computed columns are surely read, and whether some may be."""
     fixed = catalog.updatable.get(view.oid, {}).get("fixed_columns") or ()
-    if columns is None or WHOLE_ROW in columns or (len(fixed) == 1 and fixed[0] in columns):
+    if columns is None or WHOLE_ROW in columns or set(fixed[:1]) == set(fixed) & set(columns) != set():
         return True, False
     # Only of a view that can be changed it is known which columns are computed.
     is_known = bool(catalog.updatable.get(view.oid, {}).get("updatable_events"))
     return False, bool(columns) and (not is_known or not set(fixed).isdisjoint(columns))
 
 
-def _mapped(catalog: Catalog, base: Relation, columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+def _mapped(catalog: Catalog, base: Relation, columns: Columns) -> Columns:
     """Return the base's columns of these names; a view that renames them is taken to need any one."""
     if not columns or not set(columns) <= set(catalog.columns.get(base.oid, ())):
         return None
     return columns
 
 
-def _visit_records(reading: Reading, use: Use, user: str, records: Sequence[dict[str, Any]], stack: tuple[str, ...]) -> None:
+def _visit_records(reading: Reading, use: Use, user: str, records: Sequence[dict[str, Any]], stack: Stack) -> None:
     for record in records:
         relation = reading.catalog.relations.get(record["relation_oid"])
         for privilege in record["privileges"] if relation else ():
@@ -184,12 +184,12 @@ def _visit_records(reading: Reading, use: Use, user: str, records: Sequence[dict
             _visit(reading, _below(use, relation, user, privilege, columns), stack)
 
 
-def _below(use: Use, relation: Relation, user: str, privilege: str, columns: tuple[str, ...] | None) -> Use:
+def _below(use: Use, relation: Relation, user: str, privilege: str, columns: Columns) -> Use:
     through = (*use.through, use.relation.qualified)
     return replace(use, relation=relation, user=user, privilege=privilege, columns=columns, through=through, reads=None)
 
 
-def _visit_policies(reading: Reading, use: Use, stack: tuple[str, ...]) -> None:
+def _visit_policies(reading: Reading, use: Use, stack: Stack) -> None:
     for event, clause in _clauses(use.privilege, does_read=use.reads is not None):
         found = left(reading.catalog, use.user, use.relation, event, clause, reading.added)
         reading.applied.append(Applied(use, event, clause, found))
@@ -207,7 +207,7 @@ def _clauses(privilege: str, *, does_read: bool) -> Iterator[tuple[str, Clause]]
         yield "SELECT", "using"
 
 
-def _visit_policy(reading: Reading, use: Use, policy: Policy, clause: Clause, is_folded: bool, stack: tuple[str, ...]) -> None:
+def _visit_policy(reading: Reading, use: Use, policy: Policy, clause: Clause, is_folded: bool, stack: Stack) -> None:
     kind = "policy check" if clause == "check" and policy.has_check else "policy using"
     table = use.relation
     records = [
@@ -220,7 +220,7 @@ def _visit_policy(reading: Reading, use: Use, policy: Policy, clause: Clause, is
         return
     through = (*use.through, f'policy "{policy.name}" on {table.qualified}')
     inside = Use(table, use.user, use.privilege, None, use.through, is_of_policy=True, is_folded=use.is_folded or is_folded)
-    _call(reading, inside, kind, table.oid, policy.name)
+    _call(reading, inside, kind, table.oid, policy.name, is_check=clause == "check")
     for record in records:
         relation = reading.catalog.relations.get(record["relation_oid"])
         for privilege in record["privileges"] if relation else ():
@@ -230,10 +230,15 @@ def _visit_policy(reading: Reading, use: Use, policy: Policy, clause: Clause, is
             _visit(reading, below, (*stack, table.oid))
 
 
-def _call(reading: Reading, use: Use, kind: str, relation_oid: str, name: str, *, is_doubtful: bool = False) -> None:
+def _call(
+    reading: Reading, use: Use, kind: str, relation_oid: str, name: str, *, is_doubtful: bool = False, is_check: bool = False
+) -> None:
     """Note the functions that a view or a policy calls: each runs with the caller's right to EXECUTE."""
     if use.is_folded:
         return
     found = reading.catalog.indexed("function_uses", "user_kind", "relation_oid").get((kind, relation_oid), [])
     calls = [record for record in found if record["user_name"] == name]
-    (reading.doubtful_functions if is_doubtful or use.is_doubtful else reading.functions).extend(calls)
+    if is_check:
+        reading.checking_functions.extend(calls)
+    else:
+        (reading.doubtful_functions if is_doubtful or use.is_doubtful else reading.functions).extend(calls)

@@ -1,0 +1,135 @@
+"""What `kit access` does: one of five ways to ask about access, each with an answer for programs and one for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kit.analyze.access.comparison import compare
+from kit.analyze.access.deviations import deviations
+from kit.analyze.access.expected import parse_expected
+from kit.analyze.access.explanation import Explanation
+from kit.analyze.access.resolution import name_parts
+from kit.analyze.applications import mistaken_identity
+from kit.analyze.error_text import read_error
+from kit.case import trying
+from kit.case.asking import Asked, answers, frames_of, is_nowhere
+from kit.case.collecting import progress_line
+from kit.case.matrix import write_matrix
+from kit.case.showing import records, table_text
+from kit.errors import ParameterError, TargetError
+from kit.evidence.model import Frames
+from kit.present.access import explanation_text
+from kit.present.access_views import ComparisonView, TrialView
+from kit.target import Target, resolve
+
+DENIED, UNSEEN = 1, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer: for programs, for people, and the exit status (0 allowed, 1 denied, 3 unknown)."""
+
+    record: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    words: str
+    status: int
+
+
+def explained(target: str, asked: Asked, source: str | None = None, claims: Path | None = None) -> Answered:
+    """Return the gates of what is asked; with claims, also what the server itself says to a role with that token."""
+    place, presented = resolve(target), None if claims is None else trying.read_claims(claims)
+    if presented is not None and place.bundle is not None:
+        raise TargetError("--claims needs a live server.", "Name a target that is one; a bundle can be asked without it.")
+    frames, found = _looked_up(place, asked, source)
+    trial = None if presented is None else _tried(place, asked, found, presented, source)
+    notes = [*_notes(frames, asked), *([TrialView(trial).text()] if trial else [])]
+    record = _record(found, notes[: len(notes) - bool(trial)])
+    return Answered({**record, "trial": trial} if trial else record, _words(found, notes), _status(found))
+
+
+def compared(target: str, asked: Asked, *, against_role: str | None, against: str | None, source: str | None = None) -> Answered:
+    """Return why one works and the other does not: for another role, or the same question of another target."""
+    a = frames_of(resolve(target), source)
+    b = frames_of(resolve(against)) if against else a
+    first = answers(a, asked)[0].question
+    comparison = compare(a, first, b, replace(first, role=against_role or first.role), _names(target, against))
+    found = [comparison.a, comparison.b]
+    return Answered(comparison.to_record(), ComparisonView(comparison).text(), _status(found))
+
+
+def expected(target: str, file: Path, source: str | None = None) -> Answered:
+    """Return what deviates from the access that a team's file expects."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{file} cannot be read: {error}.", "Name a TOML file of [[access]] entries.") from None
+    found = deviations(frames_of(resolve(target), source), parse_expected(text, file.name))
+    is_unseen = bool((found["actual"] == "not examined").any())
+    words = table_text(found) if len(found) else f"Everything that {file.name} expects holds."
+    status = UNSEEN if is_unseen and (found["actual"] == "not examined").all() else DENIED if len(found) else 0
+    return Answered(records(found), words, status)
+
+
+def written(target: str, out: Path, source: str | None = None, roles: Sequence[str] = ()) -> Answered:
+    """Write the matrix of all roles and objects as Parquet."""
+    frames = frames_of(resolve(target), source)
+    with progress_line() as told:
+        count = write_matrix(frames, out, roles or None, progress=told)
+    return Answered({"matrix": str(out), "rows": count}, f"Matrix:  {out}\nRows:    {count}", 0)
+
+
+def _looked_up(place: Target, asked: Asked, source: str | None) -> tuple[Frames, list[Explanation]]:
+    frames = frames_of(place, source)
+    found = answers(frames, asked)
+    if place.bundle is None and is_nowhere(found):
+        # Not in this database: the instance's others are worth a connection each.
+        frames = frames_of(place, source, elsewhere=True)
+        found = answers(frames, asked)
+    return frames, found
+
+
+def _tried(
+    place: Target, asked: Asked, found: Sequence[Explanation], claims: Mapping[str, Any], source: str | None
+) -> dict[str, Any]:
+    answer = found[0]
+    if answer.object_name is None or answer.question.kind != "relation":
+        raise ParameterError("There is no relation to try.", "Give --relation with a table or view that is there.")
+    schema, name = name_parts(answer.object_name)
+    trial = trying.tried(
+        place, answer.question.role, (str(schema), name), answer.question.action, claims, asked.statement, source
+    )
+    return trial.to_record()
+
+
+def _notes(frames: Frames, asked: Asked) -> list[str]:
+    """Return what the log line of the error says against what is connected and what was looked at."""
+    if not asked.error:
+        return []
+    session = read_error(asked.error).session
+    here = frames.identity.database if frames.identity else None
+    other = session.database is not None and here is not None and session.database != here
+    elsewhere = f'The error comes from database "{session.database}"; what was looked at is "{here}".' if other else None
+    mistaken = mistaken_identity(frames, session.role or asked.role, session.database) if "sessions" in frames else None
+    return [note for note in (elsewhere, mistaken) if note]
+
+
+def _record(found: Sequence[Explanation], notes: Sequence[str]) -> dict[str, Any]:
+    """Return the answer that decides, with all of them beside it where there are several."""
+    first = next((answer for answer in found if answer.allowed is not True), found[0])
+    several = {"answers": [answer.to_record() for answer in found]} if len(found) > 1 else {}
+    return {**first.to_record(), "notes": list(notes), **several}
+
+
+def _words(found: Sequence[Explanation], notes: Sequence[str]) -> str:
+    return "\n\n".join([*map(explanation_text, found), *notes])
+
+
+def _status(found: Sequence[Explanation]) -> int:
+    verdicts = [answer.allowed for answer in found]
+    return DENIED if False in verdicts else UNSEEN if None in verdicts else 0
+
+
+def _names(target: str, against: str | None) -> tuple[str, str] | None:
+    return None if against is None else (resolve(target).name, resolve(against).name)
