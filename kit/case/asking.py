@@ -149,11 +149,19 @@ def _asked_by_case(frames: Frames, document: FindingsDocument, role: str, relati
     if document.symptom:
         reading = read_error(document.symptom)
         named = role or reading.session.role or reading.role
-        roles = [named] if named else _services(frames)
+        accused = [] if named else _accused(document)
+        roles = [named] if named else accused or _services(frames)
         asked = [Asked(name, error=document.symptom) for name in roles] if _names_something(reading) else []
         if asked:
-            return asked, f"Asked by the case's symptom{'' if named else ', for every role that may log in and is no superuser'}."
+            whom = "" if named else ", for the roles that findings name" if accused else ", for every role that may log in"
+            return asked, f"Asked by the case's symptom{whom}."
     return _asked_by_finding(document, role, action)
+
+
+def _accused(document: FindingsDocument) -> list[str]:
+    """Return the roles that critical findings about access are about: the symptom itself seldom names one."""
+    found = (finding for result, finding in document.findings() if result.area in ("permissions", "triage"))
+    return list(dict.fromkeys(f.subject.name for f in found if f.subject.kind == "role" and f.severity == "critical"))
 
 
 def _names_something(reading: object) -> bool:

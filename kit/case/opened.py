@@ -109,8 +109,10 @@ class Case:
     def derived(self, name: str, top: int = 20) -> Display:
         """Return the first rows of a derived table to look at; where it cannot be made, the sentence that says why."""
         try:
-            made = DERIVED[name]
-            return Listing(made.title, self.table(name).sort_values(made.order, ascending=False)[list(made.shown)].head(top))
+            made, frame = DERIVED[name], self.table(name)
+            if frame.empty:
+                return displays.Sentence(f"{made.title}: none.")
+            return Listing(made.title, frame.sort_values(made.order, ascending=False)[list(made.shown)].head(top))
         except UsageError as error:
             return displays.Sentence(error.message)
 

@@ -50,7 +50,7 @@ DERIVED = {
         "What each role could do with an object that each creator makes next",
         forecast.NEEDS,
         forecast.default_privileges_forecast,
-        "existing_of_creator",
+        "remedy",
         ("creator_name", "schema_name", "kind", "role_name", "privileges", "via", "can_read", "existing_of_creator", "remedy"),
     ),
     "powers": Derived(

@@ -152,7 +152,7 @@ def _visit_read(
     certain, doubtful = _computed(reading.catalog, use.relation, columns)
     _call(reading, use, "view", use.relation.oid, use.relation.name, is_doubtful=doubtful)
     for record in records:
-        if certain or not record["is_of_target_list"]:
+        if certain or record["target_column"] is None:
             _visit_records(reading, use, inner, [record], stack)
         elif doubtful:
             _visit_records(reading, replace(use, is_doubtful=True), inner, [record], stack)

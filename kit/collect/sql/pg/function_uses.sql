@@ -14,6 +14,7 @@
 -- function_name = {dtype = "string", class = "identifier"}
 -- events = {dtype = "list[string]"}
 -- is_enabled = {dtype = "boolean"}
+-- target_column = {dtype = "string", class = "identifier"}
 with trees as (
   select 'view' as user_kind, c.oid as relation_oid, c.relname as user_name, r.ev_action::pg_catalog.text as tree
   from pg_catalog.pg_rewrite as r
@@ -26,10 +27,97 @@ with trees as (
   union all
   select 'policy check', p.polrelid, p.polname, p.polwithcheck::pg_catalog.text from pg_catalog.pg_policy as p where p.polwithcheck is not null
 ),
-called as (
-  select t.user_kind, t.relation_oid, t.user_name, m.found[1]::pg_catalog.oid as function_oid
+-- Where a view's own list of columns begins: behind as many closed braces as open ones, but for that of the view itself
+parts as materialized (
+  select
+    t.relation_oid,
+    p.position,
+    pg_catalog.length(p.piece) as size,
+    pg_catalog.length(pg_catalog.replace(k.plain, '}', '')) - pg_catalog.length(pg_catalog.replace(k.plain, '{', '')) as depth
   from trees as t
-  cross join lateral pg_catalog.regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+) ', 'g') as m(found)
+  cross join lateral pg_catalog.unnest(pg_catalog.string_to_array(t.tree, ' :targetList ')) with ordinality as p(piece, position)
+  cross join lateral (
+    select pg_catalog.replace(pg_catalog.replace(p.piece, pg_catalog.chr(92) || '{', ''), pg_catalog.chr(92) || '}', '') as plain
+  ) as k
+  where t.user_kind = 'view'
+),
+lists as (
+  select p.relation_oid, pg_catalog.sum(p.size + 13) over w as reached, pg_catalog.sum(p.depth) over w as depth
+  from parts as p
+  window w as (partition by p.relation_oid order by p.position)
+),
+own_lists as materialized (
+  select l.relation_oid, pg_catalog.min(l.reached) as reached from lists as l where l.depth = 1 group by l.relation_oid
+),
+-- Where each of the columns ends, by the same count: only of views that call anything there
+steps as materialized (
+  select
+    l.relation_oid,
+    l.reached,
+    p.position,
+    p.piece,
+    pg_catalog.length(p.piece) as size,
+    pg_catalog.length(pg_catalog.replace(k.plain, '}', '')) - pg_catalog.length(pg_catalog.replace(k.plain, '{', '')) as depth
+  from trees as t
+  join own_lists as l on l.relation_oid = t.relation_oid
+  cross join lateral (select pg_catalog.substr(t.tree, l.reached::integer + 1) as text) as own
+  cross join lateral pg_catalog.unnest(pg_catalog.string_to_array(own.text, ' :resno ')) with ordinality as p(piece, position)
+  cross join lateral (
+    select pg_catalog.replace(pg_catalog.replace(p.piece, pg_catalog.chr(92) || '{', ''), pg_catalog.chr(92) || '}', '') as plain
+  ) as k
+  where t.user_kind = 'view' and own.text ~ ':(?:funcid|opfuncid|aggfnoid|winfnoid) '
+),
+reached_steps as (
+  select
+    s.relation_oid,
+    s.position,
+    s.reached + pg_catalog.sum(s.size + 8) over w as reached,
+    pg_catalog.sum(s.depth) over w as depth,
+    pg_catalog.lead(s.piece) over (partition by s.relation_oid order by s.position) as behind
+  from steps as s
+  window w as (partition by s.relation_oid order by s.position)
+),
+own_columns as materialized (
+  select
+    s.relation_oid,
+    s.reached,
+    pg_catalog.split_part(s.behind, ' ', 1)::smallint as attnum,
+    -- What is grouped, sorted or made distinct by is read in any case
+    pg_catalog.strpos(pg_catalog.split_part(s.behind, ' :resjunk ', 1), ' :ressortgroupref 0 ') > 0 as is_by_itself
+  from reached_steps as s
+  where s.depth = 1 and s.behind is not null
+),
+segments as (
+  select t.user_kind, t.relation_oid, t.user_name, null::smallint as attnum, t.tree as text
+  from trees as t
+  where not exists (select from own_columns as o where o.relation_oid = t.relation_oid and t.user_kind = 'view')
+  union all
+  select t.user_kind, t.relation_oid, t.user_name, p.attnum, pg_catalog.substr(t.tree, p.start, p.size)
+  from trees as t
+  cross join lateral (
+    select null::smallint as attnum, 1 as start, l.reached::integer as size
+    from own_lists as l
+    where l.relation_oid = t.relation_oid
+    union all
+    select
+      case when o.is_by_itself then o.attnum end,
+      coalesce(pg_catalog.lag(o.reached) over w, l.reached)::integer,
+      (o.reached - coalesce(pg_catalog.lag(o.reached) over w, l.reached))::integer
+    from own_columns as o
+    join own_lists as l on l.relation_oid = o.relation_oid
+    where o.relation_oid = t.relation_oid
+    window w as (order by o.reached)
+    union all
+    select null, pg_catalog.max(o.reached)::integer, pg_catalog.length(t.tree)
+    from own_columns as o
+    where o.relation_oid = t.relation_oid
+  ) as p
+  where t.user_kind = 'view' and exists (select from own_columns as o where o.relation_oid = t.relation_oid)
+),
+called as (
+  select t.user_kind, t.relation_oid, t.user_name, t.attnum, m.found[1]::pg_catalog.oid as function_oid
+  from segments as t
+  cross join lateral pg_catalog.regexp_matches(t.text, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+) ', 'g') as m(found)
 ),
 -- The server's own functions are pinned, and nothing depends on them. An operator stands for its function
 dependencies as (
@@ -63,37 +151,37 @@ triggers as (
   where not t.tgisinternal or (t.tgparentid <> 0 and t.tgconstraint = 0)
 ),
 uses as (
-  select c.user_kind, c.relation_oid, c.user_name, c.function_oid, '{}'::pg_catalog.text[] as events, true as is_enabled
+  select c.user_kind, c.relation_oid, c.user_name, c.function_oid, '{}'::pg_catalog.text[] as events, true as is_enabled, c.attnum
   from called as c
   union
-  select case a.attgenerated when '' then 'default' else 'generated' end, f.adrelid, a.attname, d.function_oid, '{}', true
+  select case a.attgenerated when '' then 'default' else 'generated' end, f.adrelid, a.attname, d.function_oid, '{}', true, null
   from dependencies as d
   join pg_catalog.pg_attrdef as f on f.oid = d.objid
   join pg_catalog.pg_attribute as a on a.attrelid = f.adrelid and a.attnum = f.adnum
   where d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
   union
   -- Up to 14 the column itself depends on what it is generated from
-  select 'generated', a.attrelid, a.attname, d.function_oid, '{}', true
+  select 'generated', a.attrelid, a.attname, d.function_oid, '{}', true, null
   from dependencies as d
   join pg_catalog.pg_attribute as a on a.attrelid = d.objid and a.attnum = d.objsubid and a.attgenerated <> ''
   where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objsubid > 0
   union
-  select 'check', o.conrelid, o.conname, d.function_oid, '{}', true
+  select 'check', o.conrelid, o.conname, d.function_oid, '{}', true, null
   from dependencies as d
   join pg_catalog.pg_constraint as o on o.oid = d.objid
   where d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and o.contype = 'c' and o.conrelid <> 0
   union
-  select 'index', i.indrelid, c.relname, d.function_oid, '{}', true
+  select 'index', i.indrelid, c.relname, d.function_oid, '{}', true, null
   from dependencies as d
   join pg_catalog.pg_index as i on i.indexrelid = d.objid
   join pg_catalog.pg_class as c on c.oid = d.objid
   where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
   union
-  select 'trigger', t.tgrelid, t.tgname, t.tgfoid, t.events, t.is_enabled
+  select 'trigger', t.tgrelid, t.tgname, t.tgfoid, t.events, t.is_enabled, null
   from triggers as t
   union
   -- What a trigger calls in its WHEN is called with the rights of whoever writes; its own function needs none
-  select 'trigger condition', t.tgrelid, t.tgname, d.function_oid, t.events, t.is_enabled
+  select 'trigger condition', t.tgrelid, t.tgname, d.function_oid, t.events, t.is_enabled, null
   from dependencies as d
   join triggers as t on t.oid = d.objid and t.tgfoid <> d.function_oid
   where d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
@@ -108,13 +196,15 @@ select
   pn.nspname::pg_catalog.text as function_schema_name,
   p.proname::pg_catalog.text as function_name,
   u.events,
-  u.is_enabled
+  u.is_enabled,
+  a.attname::pg_catalog.text as target_column
 from uses as u
 join pg_catalog.pg_class as c on c.oid = u.relation_oid
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 join pg_catalog.pg_proc as p on p.oid = u.function_oid
 join pg_catalog.pg_namespace as pn on pn.oid = p.pronamespace
+left join pg_catalog.pg_attribute as a on a.attrelid = u.relation_oid and a.attnum = u.attnum
 -- Those that are listed: of the server's own functions only the ones that not everybody may call
 where n.nspname not in ('pg_catalog', 'information_schema')
   and (pn.nspname not in ('pg_catalog', 'information_schema') or (pn.nspname = 'pg_catalog' and p.proacl is not null))
-order by n.nspname, c.relname, c.oid, u.user_kind, u.user_name, p.oid;
+order by n.nspname, c.relname, c.oid, u.user_kind, u.user_name, p.oid, u.attnum;

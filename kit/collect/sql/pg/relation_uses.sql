@@ -8,7 +8,7 @@
 -- user_oid = {dtype = "string"}
 -- user_name = {dtype = "string", class = "identifier"}
 -- position = {dtype = "Int64"}
--- is_of_target_list = {dtype = "boolean"}
+-- target_column = {dtype = "string", class = "identifier"}
 -- relation_oid = {dtype = "string"}
 -- schema_name = {dtype = "string", class = "identifier"}
 -- relation_name = {dtype = "string", class = "identifier"}
@@ -85,8 +85,46 @@ lists as (
   from parts as p
   window w as (partition by p.user_oid order by p.position)
 ),
-own_lists as (
+own_lists as materialized (
   select l.user_oid, pg_catalog.min(l.reached) as reached from lists as l where l.depth = 1 group by l.user_oid
+),
+-- Where each of the columns ends, by the same count: only of views with a sub-select behind the beginning of their list
+steps as materialized (
+  select
+    l.user_oid,
+    l.reached,
+    p.position,
+    p.piece,
+    pg_catalog.length(p.piece) as size,
+    pg_catalog.length(pg_catalog.replace(k.plain, '}', '')) - pg_catalog.length(pg_catalog.replace(k.plain, '{', '')) as depth
+  from trees as t
+  join own_lists as l on l.user_oid = t.user_oid
+  cross join lateral (select pg_catalog.substr(t.tree, l.reached::integer + 1) as text) as own
+  cross join lateral pg_catalog.unnest(pg_catalog.string_to_array(own.text, ' :resno ')) with ordinality as p(piece, position)
+  cross join lateral (
+    select pg_catalog.replace(pg_catalog.replace(p.piece, pg_catalog.chr(92) || '{', ''), pg_catalog.chr(92) || '}', '') as plain
+  ) as k
+  where t.user_kind = 'view' and pg_catalog.strpos(own.text, ':requiredPerms ') > 0
+),
+reached_steps as (
+  select
+    s.user_oid,
+    s.position,
+    s.reached + pg_catalog.sum(s.size + 8) over w as reached,
+    pg_catalog.sum(s.depth) over w as depth,
+    pg_catalog.lead(s.piece) over (partition by s.user_oid order by s.position) as behind
+  from steps as s
+  window w as (partition by s.user_oid order by s.position)
+),
+own_columns as materialized (
+  select
+    s.user_oid,
+    s.reached,
+    pg_catalog.split_part(s.behind, ' ', 1)::smallint as attnum,
+    -- What is grouped, sorted or made distinct by is read in any case
+    pg_catalog.strpos(pg_catalog.split_part(s.behind, ' :resjunk ', 1), ' :ressortgroupref 0 ') > 0 as is_by_itself
+  from reached_steps as s
+  where s.depth = 1 and s.behind is not null
 ),
 wanted as materialized (
   select
@@ -95,7 +133,14 @@ wanted as materialized (
     p.user_name,
     p.position,
     -- The piece is behind its words: what was reached before it is where it stands
-    coalesce(p.reached - p.size > l.reached, false) as is_of_target_list,
+    case when p.reached - p.size > l.reached then (
+      select o.attnum
+      from own_columns as o
+      where o.user_oid = p.user_oid and o.reached > p.reached - p.size and o.is_by_itself
+        and not exists (
+          select from own_columns as e where e.user_oid = p.user_oid and e.reached > p.reached - p.size and e.reached < o.reached
+        )
+    ) end as target_attnum,
     p.relation_oid,
     p.demand[1]::bigint as bits,
     p.demand[2] as columns
@@ -109,7 +154,9 @@ select
   w.user_name::pg_catalog.text as user_name,
   -- The first is what an automatically updatable view changes
   w.position::bigint as position,
-  w.is_of_target_list,
+  (
+    select a.attname::pg_catalog.text from pg_catalog.pg_attribute as a where a.attrelid = w.user_oid and a.attnum = w.target_attnum
+  ) as target_column,
   c.oid::pg_catalog.text as relation_oid,
   n.nspname::pg_catalog.text as schema_name,
   c.relname::pg_catalog.text as relation_name,

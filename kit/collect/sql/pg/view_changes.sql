@@ -1,8 +1,8 @@
--- title = "Views that take changes"
+-- title = "Views: the changes they take, and where their columns come from"
 -- grain = "one row per view"
 -- group = "access"
 -- since = 13
--- cost = "opens every view and the relations it reads"
+-- cost = "opens every view and the relations it reads; a look through the parsed form of every view"
 -- [columns]
 -- relation_oid = {dtype = "string"}
 -- schema_name = {dtype = "string", class = "identifier"}
@@ -10,6 +10,9 @@
 -- updatable_events = {dtype = "list[string]"}
 -- instead_of_events = {dtype = "list[string]"}
 -- fixed_columns = {dtype = "list[string]", class = "identifier"}
+-- source_oids = {dtype = "list[string]"}
+-- source_columns = {dtype = "list[string]", class = "identifier"}
+-- kept_positions = {dtype = "list[string]"}
 -- is_locked = {dtype = "boolean"}
 with locked as materialized (
   -- The function opens what a view reads as well: while anything is locked, no view is asked about
@@ -20,6 +23,109 @@ with locked as materialized (
     and l.mode = 'AccessExclusiveLock'
     and d.datname = pg_catalog.current_database()
     and l.pid is distinct from pg_catalog.pg_backend_pid()
+),
+trees as (
+  select c.oid as user_oid, r.ev_action::pg_catalog.text as tree
+  from pg_catalog.pg_rewrite as r
+  join pg_catalog.pg_class as c on c.oid = r.ev_class
+  join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+  where c.relkind = 'v' and r.ev_type = '1' and n.nspname not in ('pg_catalog', 'information_schema')
+),
+-- Where a view's own list of columns begins: behind as many closed braces as open ones, but for that of the view itself
+parts as materialized (
+  select
+    t.user_oid,
+    p.position,
+    pg_catalog.length(p.piece) as size,
+    pg_catalog.length(pg_catalog.replace(k.plain, '}', '')) - pg_catalog.length(pg_catalog.replace(k.plain, '{', '')) as depth
+  from trees as t
+  cross join lateral pg_catalog.unnest(pg_catalog.string_to_array(t.tree, ' :targetList ')) with ordinality as p(piece, position)
+  cross join lateral (
+    select pg_catalog.replace(pg_catalog.replace(p.piece, pg_catalog.chr(92) || '{', ''), pg_catalog.chr(92) || '}', '') as plain
+  ) as k
+),
+lists as (
+  select p.user_oid, pg_catalog.sum(p.size + 13) over w as reached, pg_catalog.sum(p.depth) over w as depth
+  from parts as p
+  window w as (partition by p.user_oid order by p.position)
+),
+own_lists as materialized (
+  select l.user_oid, pg_catalog.min(l.reached) as reached from lists as l where l.depth = 1 group by l.user_oid
+),
+-- Where each of the columns ends, by the same count
+steps as materialized (
+  select
+    l.user_oid,
+    l.reached,
+    p.position,
+    p.piece,
+    pg_catalog.length(p.piece) as size,
+    pg_catalog.length(pg_catalog.replace(k.plain, '}', '')) - pg_catalog.length(pg_catalog.replace(k.plain, '{', '')) as depth
+  from trees as t
+  join own_lists as l on l.user_oid = t.user_oid
+  cross join lateral (select pg_catalog.substr(t.tree, l.reached::integer + 1) as text) as own
+  cross join lateral pg_catalog.unnest(pg_catalog.string_to_array(own.text, ' :resno ')) with ordinality as p(piece, position)
+  cross join lateral (
+    select pg_catalog.replace(pg_catalog.replace(p.piece, pg_catalog.chr(92) || '{', ''), pg_catalog.chr(92) || '}', '') as plain
+  ) as k
+),
+reached_steps as (
+  select
+    s.user_oid,
+    s.position,
+    s.reached + pg_catalog.sum(s.size + 8) over w as reached,
+    pg_catalog.sum(s.depth) over w as depth,
+    pg_catalog.lead(s.piece) over (partition by s.user_oid order by s.position) as behind
+  from steps as s
+  window w as (partition by s.user_oid order by s.position)
+),
+-- A column that is another's has its table and number there; any other is computed
+own_columns as materialized (
+  select
+    s.user_oid,
+    s.reached,
+    pg_catalog.split_part(s.behind, ' ', 1)::smallint as attnum,
+    pg_catalog.regexp_match(
+      pg_catalog.split_part(s.behind, ' :resjunk ', 1), ' :ressortgroupref ([0-9]+) :resorigtbl ([0-9]+) :resorigcol ([0-9]+)$'
+    ) as origin
+  from reached_steps as s
+  where s.depth = 1 and s.behind is not null
+),
+sources as (
+  select
+    o.user_oid,
+    pg_catalog.array_agg(o.origin[2] order by o.attnum) as oids,
+    pg_catalog.array_agg(coalesce(a.attname::pg_catalog.text, '') order by o.attnum) as columns
+  from own_columns as o
+  join pg_catalog.pg_attribute as v on v.attrelid = o.user_oid and v.attnum = o.attnum
+  left join pg_catalog.pg_attribute as a on a.attrelid = o.origin[2]::pg_catalog.oid and a.attnum = o.origin[3]::smallint and a.attnum > 0
+  group by o.user_oid
+),
+-- What a view that reads other views reads of them besides its plain columns, by number
+kept as (
+  select r.user_oid, pg_catalog.array_agg(distinct m.found[1]) as positions
+  from (
+    select t.user_oid, pg_catalog.substr(t.tree, 1, l.reached::integer) as text
+    from trees as t
+    join own_lists as l on l.user_oid = t.user_oid
+    union all
+    select t.user_oid, pg_catalog.substr(t.tree, o.reached::integer)
+    from trees as t
+    join (select c.user_oid, pg_catalog.max(c.reached) as reached from own_columns as c group by c.user_oid) as o
+      on o.user_oid = t.user_oid
+    union all
+    -- A column that is grouped or sorted by is read in any case
+    select o.user_oid, '{VAR :varno 0 :varattno ' || o.origin[3] || ' ' from own_columns as o where o.origin[1] <> '0'
+  ) as r
+  cross join lateral pg_catalog.regexp_matches(r.text, '{VAR :varno [0-9]+ :varattno ([0-9]+) ', 'g') as m(found)
+  where exists (
+    select
+    from pg_catalog.pg_depend as d
+    join pg_catalog.pg_rewrite as w on w.oid = d.objid and w.ev_class = r.user_oid
+    join pg_catalog.pg_class as c on c.oid = d.refobjid and c.relkind = 'v' and c.oid <> r.user_oid
+    where d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+  )
+  group by r.user_oid
 )
 select
   c.oid::pg_catalog.text as relation_oid,
@@ -52,9 +158,15 @@ select
       order by a.attnum
     )
   end as fixed_columns,
+  -- Of each column, in order: empty for one that is computed
+  coalesce(o.oids, '{}') as source_oids,
+  coalesce(o.columns, '{}') as source_columns,
+  coalesce(p.positions, '{}') as kept_positions,
   k.is_any as is_locked
 from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 cross join locked as k
+left join sources as o on o.user_oid = c.oid
+left join kept as p on p.user_oid = c.oid
 where c.relkind = 'v' and n.nspname not in ('pg_catalog', 'information_schema')
 order by n.nspname, c.relname, c.oid;

@@ -1,0 +1,1 @@
+alter role interspace_dev nologin;

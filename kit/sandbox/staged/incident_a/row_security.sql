@@ -1,0 +1,1 @@
+alter table app.siwe_nonces enable row level security;
