@@ -1,4 +1,3 @@
-set password_encryption = 'scram-sha-256';
-alter role interspace_password password 'incident-a' valid until '2026-01-01';
+alter role interspace_password valid until '2026-01-01';
 grant usage on schema app to interspace_password;
 grant select on app.siwe_nonces to interspace_password;
