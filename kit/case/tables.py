@@ -53,6 +53,13 @@ DERIVED = {
         "remedy",
         ("creator_name", "schema_name", "kind", "role_name", "privileges", "via", "can_read", "existing_of_creator", "remedy"),
     ),
+    "exposed_reach": Derived(
+        "What PUBLIC, anon, authenticated or the roles that kit.toml exposes can reach",
+        matrix.NEEDS,
+        matrix.reach,
+        "role",
+        ("role", "kind", "schema", "name", "action", "rows", "via"),
+    ),
     "powers": Derived(
         "Which roles reach a superuser or the server's files and programs, and how",
         powers.NEEDS,
