@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -29,8 +30,7 @@ Privilege = tuple[str, ...]
 class Variant:
     """One cause: what is staged, what the service does and reads, and what an answer must say of it.
 
-    `gains` is all that the remedy may change; `rows` what the statement then gives. `repaired` is the statement that works
-    after all where no SQL is the remedy: the cause lies in the application.
+    `gains` is all that the remedy may change; `rows` what the statement then gives.
     """
 
     name: str
@@ -42,8 +42,6 @@ class Variant:
     role: str = SERVICE
     gains: frozenset[Privilege] = frozenset()
     rows: int | None = 3
-    repaired: str | None = None
-    asked: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.name
@@ -82,10 +80,18 @@ class Stage:
             return error.sqlstate or _state_of(str(error)), None
 
     def apply(self, remedy: str, run_by: str) -> None:
-        """Run the remedy as the role that may: the first that is named, or one with CREATEROLE, not the superuser."""
-        for statement, who in zip(remedy.split(";\n"), _runners(run_by), strict=False):
-            with self.server.connect(DATABASE, who or "administrator") as connection:
+        """Run the remedy's statements, each as a role that `run_by` names before the superuser."""
+        for statement in remedy.split(";\n"):
+            refusals = [refusal for who in _runners(run_by) if (refusal := self._refusal(statement, who)) is not None]
+            assert len(refusals) < len(list(_runners(run_by))), f"{statement}: {refusals}"
+
+    def _refusal(self, statement: str, who: str) -> str | None:
+        try:
+            with self.server.connect(DATABASE, who) as connection:
                 connection.execute(statement.encode())
+        except psycopg.Error as error:
+            return f"{who}: {error}"
+        return None
 
 
 def _state_of(message: str) -> str | None:
@@ -94,10 +100,13 @@ def _state_of(message: str) -> str | None:
     return next((state for words, state in known.items() if words in message), "53300" if "too many" in message else None)
 
 
-def _runners(run_by: str) -> Iterator[str | None]:
-    for one in run_by.split(" / "):
-        first = one.split()[0]
-        yield None if first == "a" else first.strip('"')
+def _runners(run_by: str) -> Iterator[str]:
+    """Yield the roles that may run a remedy: owners by name, the service itself, whoever administers roles."""
+    for one in re.split(r" / |, ", run_by):
+        if "CREATEROLE" in one:
+            yield "administrator"
+        elif not one.startswith("or "):
+            yield one.split()[0].strip('"')
 
 
 @contextmanager
@@ -108,7 +117,8 @@ def staged(server: Server, variant: Variant) -> Iterator[Stage]:
         stage.run("roles", database="postgres")
         server.create_database(DATABASE)
         prepare(server)
-        server.execute(f"alter role {PASSWORD_ROLE} password '{stage.password}'")
+        # 13 would keep it as MD5, which is no use where pg_hba.conf asks for SCRAM.
+        server.execute(f"set password_encryption = 'scram-sha-256'; alter role {PASSWORD_ROLE} password '{stage.password}'")
         stage.run(*variant.staged)
         yield stage
     finally:
@@ -148,16 +158,15 @@ _PRIVILEGES = {
     "database": ("CONNECT", "CREATE", "TEMPORARY"),
 }
 _USER = "nspname !~ '^pg_' and nspname <> 'information_schema'"
+_OF_CLASS = "from pg_class c join pg_namespace n on n.oid = relnamespace"
 _OBJECTS = {
-    "relation": f"select c.oid, format('%I.%I', nspname, relname), null from pg_class c join pg_namespace n on n.oid = relnamespace "
-    f"where {_USER} and relkind in ('r', 'v')",
-    "column": f"select c.oid, format('%I.%I.%I', nspname, relname, attname), attnum from pg_class c join pg_namespace n on "
-    f"n.oid = relnamespace join pg_attribute on attrelid = c.oid and attnum > 0 where {_USER} and relkind in ('r', 'v')",
-    "sequence": f"select c.oid, format('%I.%I', nspname, relname), null from pg_class c join pg_namespace n on n.oid = relnamespace "
-    f"where {_USER} and relkind = 'S'",
+    "relation": f"select c.oid, format('%I.%I', nspname, relname), null {_OF_CLASS} where {_USER} and relkind in ('r', 'v')",
+    "column": f"select c.oid, format('%I.%I.%I', nspname, relname, attname), attnum {_OF_CLASS} "
+    f"join pg_attribute on attrelid = c.oid and attnum > 0 where {_USER} and relkind in ('r', 'v')",
+    "sequence": f"select c.oid, format('%I.%I', nspname, relname), null {_OF_CLASS} where {_USER} and relkind = 'S'",
     "schema": f"select oid, format('%I', nspname), null from pg_namespace where {_USER}",
-    "function": f"select p.oid, format('%I.%I', nspname, proname), null from pg_proc p join pg_namespace n on n.oid = pronamespace "
-    f"where {_USER}",
+    "function": f"select p.oid, format('%I.%I', nspname, proname), null from pg_proc p join pg_namespace n "
+    f"on n.oid = pronamespace where {_USER}",
     "database": "select oid, datname, null from pg_database where datname = current_database()",
 }
 _STATE = """
@@ -165,7 +174,8 @@ _STATE = """
     union all select rolname, 'role', 'connections', rolconnlimit::text from pg_roles
     union all select coalesce(setrole::regrole::text, '-'), 'setting', unnest(setconfig), '' from pg_db_role_setting
     union all select member::regrole::text, 'member', roleid::regrole::text, '' from pg_auth_members
-    union all select polrelid::regclass::text, 'policy', polname::text, polcmd::text from pg_policy
+    union all select format('%I.%I', nspname, relname), 'policy', polname::text, polcmd::text
+      from pg_policy join pg_class c on c.oid = polrelid join pg_namespace n on n.oid = relnamespace
 """
 
 
@@ -200,16 +210,8 @@ def _rows(server: Server, database: str) -> Iterator[Privilege]:
                     continue
 
 
-def changed(before: frozenset[Privilege], after: frozenset[Privilege]) -> tuple[set[Privilege], set[Privilege]]:
-    """Return what is gone and what is new; a number of rows is new by its relation alone."""
-    return {item for item in before - after if item[1] != "rows"}, {_plain(item) for item in after - before}
-
-
-def _plain(item: Privilege) -> Privilege:
-    return (*item[:3], "") if item[1] == "rows" else item
-
-
-
-
-def gates(answer: Mapping[str, Any]) -> dict[str, str]:
-    return {gate["gate"]: gate["status"] for gate in answer["gates"]}
+def changed(before: frozenset[Privilege], after: frozenset[Privilege]) -> tuple[set[Privilege], set[Privilege], set[str]]:
+    """Return what is gone, what is new, and which roles see other rows than before."""
+    lost, gained = before - after, after - before
+    seers = {item[0] for item in lost | gained if item[1] == "rows"}
+    return {item for item in lost if item[1] != "rows"}, {item for item in gained if item[1] != "rows"}, seers

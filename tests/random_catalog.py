@@ -25,6 +25,9 @@ class Catalog:
     roles: list[str] = field(init=False)
     schemas: list[str] = field(init=False)
     statements: list[sql.Composable] = field(default_factory=list)
+    # The materialized views and the partitioned tables among what was added.
+    stored: set[tuple[str, str]] = field(default_factory=set)
+    partitioned: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from tests.random_catalog import Catalog
+from tests.random_changes import add_changes, filled
 
 COUNTED = 11
 CONDITIONS = (
@@ -26,9 +27,16 @@ VIEWS = (
     "select count(*)::int as a, max(b)::int as b from {base}",
     "with c as (select a from {other}) select a, a as b from {base} where a in (select a from c)",
     "select a, b from {base} where exists (select x from {other} as x where x is not null)",
+    "select a, b, {h}(a) as d from {base}",
+    "select a, {h}(b)::int as b from {base} where a in (select a from {other})",
+    "select distinct a, b from {base}",
+    "select x.a, y.b from {base} as x left join {other} as y using (a)",
+    "select a, b from {base} union all select a, b from {other}",
+    "select a, max(b) as b from {base} group by a having {g}(a) order by 1",
 )
 # One row of these for each row of their base.
-ROW_BY_ROW = frozenset({0, 1, 2, 3, 4})
+ROW_BY_ROW = frozenset({0, 1, 2, 3, 4, 9})
+CHECKABLE = frozenset({0, 1, 2, 3, 4, 8, 9, 10})
 Name = tuple[str, str]
 
 
@@ -43,6 +51,8 @@ def extend(catalog: Catalog) -> dict[Name, Name]:
     for number, schema in enumerate(catalog.schemas * 2):
         base, other = chance.choice(relations), chance.choice(relations)
         relations.append(_view(catalog, (schema, f"view {number}"), base, other, bases))
+    views = [name for name in relations if name[1].startswith("view") and name not in catalog.stored]
+    add_changes(catalog, tables, views)
     for name in tables:
         _defaults(catalog, name)
         if chance.random() < 0.6:
@@ -52,8 +62,10 @@ def extend(catalog: Catalog) -> dict[Name, Name]:
 
 
 def _functions(catalog: Catalog, schema: str) -> None:
-    for name, volatility, body in (("f", "stable", "select $1 > 10"), ("g", "immutable", "select true")):
-        verb = f"create function {{}}.{{}}(int) returns boolean language sql {volatility} as '{body}'"
+    for name, volatility, body in (("f", "stable", "$1 > 10"), ("g", "immutable", "$1 is not null"), ("h", "immutable", "$1 > 7")):
+        kind = "boolean language sql" if name != "h" else "boolean language plpgsql"
+        text = f"select {body}" if name != "h" else f"begin return {body}; end"
+        verb = f"create function {{}}.{{}}(int) returns {kind} {volatility} as '{text}'"
         catalog.add(verb, schema, name)
         catalog.add("alter function {}.{} owner to {}", schema, name, catalog.chance.choice(catalog.roles))
         if catalog.chance.random() < 0.4:
@@ -68,6 +80,7 @@ def _table(catalog: Catalog, schema: str, number: int) -> Name:
         catalog.add("create table {}.{} (a int, b int, c int) partition by range (a)", *name)
         catalog.add("create table {}.{} partition of {}.{} default", schema, f"part {number}", *name)
         _given(catalog, (schema, f"part {number}"))
+        catalog.partitioned.add(name)
     else:
         catalog.add(f"create table {{}}.{{}} (a int, b int, {column})", *name)
     catalog.add(f"insert into {{}}.{{}} (a, b) select g, g from generate_series(5, {COUNTED + 4}) as g", *name)
@@ -95,9 +108,14 @@ def _view(catalog: Catalog, name: Name, base: Name, other: Name, bases: dict[Nam
     is_stored = chance.random() < 0.2 and base[1].startswith("uses") and other[1].startswith("uses")
     invoker = " with (security_invoker = true)" if catalog.version >= 15 and not is_stored and chance.random() < 0.4 else ""
     kind = "materialized view" if is_stored else "view"
-    body = _filled(catalog, VIEWS[shape], base=base, other=other)
-    catalog.statements.append(sql.SQL(f"create {kind} {{}}.{{}}{invoker} as ").format(*map(sql.Identifier, name)) + body)
+    options = invoker + (" with (security_barrier = true)" if not invoker and not is_stored and chance.random() < 0.1 else "")
+    body = filled(catalog, VIEWS[shape], base=base, other=other)
+    catalog.statements.append(sql.SQL(f"create {kind} {{}}.{{}}{options} as ").format(*map(sql.Identifier, name)) + body)
+    if shape in CHECKABLE and not is_stored and base[1].startswith("uses") and chance.random() < 0.3:
+        catalog.add(f"alter view {{}}.{{}} set (check_option = {chance.choice(('local', 'cascaded'))})", *name)
     _given(catalog, name, kind)
+    if is_stored:
+        catalog.stored.add(name)
     if shape in ROW_BY_ROW and base in bases and not is_stored and shape != 4:
         bases[name] = bases[base]
     return name
@@ -116,7 +134,7 @@ def _defaults(catalog: Catalog, name: Name) -> None:
             catalog.add("create sequence {}.{}", name[0], f"seq {name[1]}")
             _owned(catalog, "sequence", (name[0], f"seq {name[1]}"))
         verb = sql.SQL("alter table {}.{} ").format(*map(sql.Identifier, name))
-        catalog.statements.append(verb + _filled(catalog, addition, sequence=(name[0], f"seq {name[1]}")))
+        catalog.statements.append(verb + filled(catalog, addition, sequence=(name[0], f"seq {name[1]}")))
 
 
 def _owned(catalog: Catalog, kind: str, name: Name) -> None:
@@ -137,7 +155,7 @@ def _policies(catalog: Catalog, name: Name, relations: list[Name]) -> None:
         if len(clauses) == 2 and chance.random() < 0.5:
             clauses = clauses[:1]
         conditions = [
-            sql.SQL(f" {clause} (") + _filled(catalog, chance.choice(CONDITIONS), other=chance.choice(relations)) + sql.SQL(")")
+            sql.SQL(f" {clause} (") + filled(catalog, chance.choice(CONDITIONS), other=chance.choice(relations)) + sql.SQL(")")
             for clause in clauses
         ]
         whom = sql.SQL("public") if chance.random() < 0.5 else sql.Identifier(chance.choice(catalog.roles))
@@ -148,12 +166,3 @@ def _policies(catalog: Catalog, name: Name, relations: list[Name]) -> None:
 
 def _is_for(clause: str, command: str) -> bool:
     return command != "insert" if clause == "using" else command in ("all", "insert", "update")
-
-
-def _filled(catalog: Catalog, text: str, **names: Name) -> sql.Composed:
-    schema = catalog.chance.choice(catalog.schemas)
-    known: dict[str, sql.Composable] = {key: sql.Identifier(*name) for key, name in names.items() if key != "sequence"}
-    known |= {"f": sql.Identifier(schema, "f"), "g": sql.Identifier(schema, "g")}
-    if "sequence" in names:
-        known["sequence"] = sql.Literal(sql.Identifier(*names["sequence"]).as_string(None))
-    return sql.SQL(text).format(**known)

@@ -2,7 +2,8 @@
 
 `tests/provoke/<check id>.py` holds `provoke(server, database)`, a context manager that makes the defect and yields a
 dictionary: `expected` (fingerprints), and where needed `absent` (what is like it and no defect), `thresholds`, `symptom`,
-`conninfo` (to ask with), and `repair` where the remedy is words: it may return the connection string to ask with afterwards.
+`conninfo` (to ask with), `kept` (roles with a statement that each may run before and after the repair), and `repair` where
+the remedy is words: it may return the connection string to ask with afterwards.
 """
 
 import importlib.util
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 from kit.analyze.findings import Finding, Result
 from kit.analyze.probes import propose
@@ -44,9 +46,11 @@ def test_clean_provoked_found_repaired_clean(check: str, server: Server, databas
         assert expected <= set(found)
         assert not set(given.get("absent", ())) & set(found)
         described(found[name] for name in expected)
+        allowed(server, database, given)
         conninfo = repaired(server, database, given, [found[name] for name in sorted(expected)]) or conninfo
         left = until(lambda: findings(check, conninfo, given), lambda left: not expected & set(left))
         assert not expected & set(left)
+        allowed(server, database, given)
 
 
 def script(check: str) -> Any:
@@ -83,6 +87,14 @@ def repaired(server: Server, database: str, given: dict[str, Any], found: list[F
         for statement in remedy.split(";\n"):
             server.execute(statement, database)
     return None
+
+
+def allowed(server: Server, database: str, given: dict[str, Any]) -> None:
+    for role, statement in given.get("kept", ()):
+        with server.connect(database, autocommit=False) as connection:
+            connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+            connection.execute(statement.encode())
+            connection.rollback()
 
 
 def described(found: Any) -> None:

@@ -160,7 +160,7 @@ def test_agrees_with_the_server(server: Server) -> None:
 
 # --- rows -----------------------------------------------------------------------------------------------------------
 
-CONDITIONS = ("true", "false", "a = 1", "a = 1", "null")
+CONDITIONS = ("true", "false", "a = 1", "a = 1", "null", "1 = 1", "a = 1 or true")
 ROW_STATEMENTS = {
     "SELECT": ("select from {}",),
     "INSERT": ("insert into {} values (1, 0)", "insert into {} values (2, 0)"),

@@ -98,6 +98,8 @@ NAMING = (
     _pattern("refused login", "28000", r"""authentication\sfailed\sfor\suser\s["'](?P<role>[^\n]{1,63}?)["']"""),
     _pattern("refused login", "28000", r"""role\s["'](?P<role>[^\n]{1,63}?)["']\sis\snot\spermitted\sto\slog\sin"""),
     _pattern("refused login", "28P01 28000", rf"""(?:role|user)\s["'](?P<role>[^\n]{{1,63}}?)["']{_MISSING}"""),
+    _pattern("refused login", "53300", r"""too\smany\sconnections\sfor\srole\s["'](?P<role>[^\n]{1,63}?)["']"""),
+    _pattern("refused login", "53300", r"""too\smany\sconnections\sfor\sdatabase\s["'](?P<database>[^\n]{1,63}?)["']"""),
     # Prisma: P1000, P1010
     _pattern("refused login", "28P01", r"credentials\sfor\s[`'](?P<role>[^`'\n]{1,63})[`']\sare\snot\svalid"),
     _pattern(

@@ -167,7 +167,7 @@ class _Trial:
         return self._opaque(node, is_nullable=True)
 
     def _a_expr(self, inner: Mapping[str, Any], node: Mapping[str, Any]) -> Any:
-        compare = _COMPARISONS.get(_operator(inner))
+        compare = COMPARISONS.get(operator_name(inner))
         if compare is None or "lexpr" not in inner:
             return self._opaque(node, is_nullable=True)
         match inner["kind"]:
@@ -200,12 +200,12 @@ class _Trial:
     def _any(self, inner: Mapping[str, Any], compare: Callable[[Any, Any], bool]) -> Truth:
         left, found = inner["lexpr"], []
         for element in inner["rexpr"]["A_ArrayExpr"].get("elements", []):
-            key = f"{_operator(inner)} any {self._key(left)} {self._key(element)}"
+            key = f"{operator_name(inner)} any {self._key(left)} {self._key(element)}"
             found.append(self._compared(left, element, compare, key))
         return True if True in found else None if None in found else False
 
 
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "<>": operator.ne,
     "<": operator.lt,
@@ -216,7 +216,8 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 _WIDE_TYPES = ("int2", "int4", "int8", "numeric", "bool")
 
 
-def _operator(inner: Mapping[str, Any]) -> str:
+def operator_name(inner: Mapping[str, Any]) -> str:
+    """Return which of the server's own operators it is; nothing for one of another schema."""
     names = [part["String"]["sval"] for part in inner["name"]]
     return str(names[-1]) if len(names) == 1 or names[0] == "pg_catalog" else ""
 

@@ -13,8 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 from kit.analyze.expressions import MASKED_TEXT, is_certain, outcomes
+from kit.analyze.folding import truth_of
 
 _SELECT = "select "
+# Most constants are these, and reading them needs no parser.
+_PLAIN = {"true": True, "false": False, "NULL::boolean": False}
 # What makes the worth of an expression differ from row to row, session to session or time to time.
 _VARYING = ("ColumnRef", "FuncCall", "SQLValueFunction", "RangeVar", "RangeFunction", "ParamRef")
 
@@ -48,6 +51,24 @@ def is_always_true(expression: str, not_null: Collection[str] = ()) -> bool | No
         return True
     is_constant = next(_nodes(tree, _VARYING), None) is None
     return None if is_constant and len(outcomes(tree)) > 1 else False
+
+
+@lru_cache(maxsize=65_536)
+def truth(expression: str) -> bool | None:
+    """Return what the planner folds the condition to: true for every row, or false (NULL too) for every row; else None.
+
+    Never wrong, but None also where a masked text decides. What is folded is not evaluated any more: its functions are
+    not called, its sub-selects not run.
+
+    >>> truth("(1 = 1)"), truth("NULL::boolean"), truth("((owner = CURRENT_USER) OR true)")
+    (True, False, True)
+    >>> truth("(owner = owner)"), truth("( SELECT true AS bool)"), truth("('…'::text = '…'::text)")
+    (None, None, None)
+    """
+    if expression in _PLAIN:
+        return _PLAIN[expression]
+    tree = _tree(expression)
+    return None if tree is None else truth_of(tree)
 
 
 @lru_cache(maxsize=4096)

@@ -20,7 +20,18 @@ from kit.analyze.names import is_system_schema
 from kit.evidence.model import Frames
 
 # Monitoring logs in everywhere and is meant to read no table.
-_MONITORS = frozenset({"pg_monitor", "pg_read_all_stats", "pg_read_all_settings", "pg_stat_scan_tables"})
+MONITORS = frozenset({"pg_monitor", "pg_read_all_stats", "pg_read_all_settings", "pg_stat_scan_tables"})
+# Roles that a provider of hosted databases keeps for itself, or for its customer's administrator.
+PROVIDER_ROLES = frozenset(
+    "rdsadmin rds_superuser rdsrepladmin rdstopmgr rds_replication rds_iam rds_ad rds_password cloudsqladmin cloudsqlsuperuser"
+    " cloudsqlagent cloudsqlreplica cloudsqlimportexport cloudsqliamuser cloudsqliamserviceaccount alloydbadmin"
+    " alloydbsuperuser alloydbagent alloydbreplica alloydbimportexport azuresu azure_superuser azure_pg_admin"
+    " supabase_admin supabase_auth_admin supabase_storage_admin supabase_realtime_admin supabase_functions_admin"
+    " supabase_replication_admin supabase_read_only_user supabase_etl_admin supabase_privileged_role dashboard_user"
+    " neon_superuser neon_service cloud_admin".split()
+)
+# Kept by a provider's tool, though the customer's administrator owns it.
+_PROVIDER_SCHEMAS = frozenset({"supabase_migrations"})
 _NAMING_FRAMES = ("schema_grants", "relation_grants", "default_privileges")
 
 
@@ -90,7 +101,7 @@ class ServiceRoles:
             path=self._access.search_path(role),
             held=self._held(role),
             defaults=self._defaults(roles),
-            is_at_home=bool(roles & self._named) and not roles & _MONITORS,
+            is_at_home=bool(roles & self._named) and not roles & MONITORS,
         )
 
     def _held(self, role: str) -> dict[str, int]:
@@ -110,6 +121,18 @@ class ServiceRoles:
 def in_user_schema(schema_names: pd.Series) -> pd.Series:
     """Return which of the schemas' names are not the server's own."""
     return ~schema_names.map(is_system_schema).astype(bool)
+
+
+def provider_schemas(frames: Frames) -> frozenset[str]:
+    """Return the schemas that a provider of hosted databases keeps: one of its roles owns them, beside the server's own."""
+    schemas = frames["schemas"]
+    kept = set(schemas.loc[schemas["owner_name"].isin(PROVIDER_ROLES), "schema_name"])
+    return frozenset(kept | (_PROVIDER_SCHEMAS if kept else set()))
+
+
+def is_hosted(frames: Frames) -> bool:
+    """Return whether a provider's role shows that this is a hosted database."""
+    return bool(frames["roles"]["role_name"].isin(PROVIDER_ROLES).any())
 
 
 def positions(rows: pd.DataFrame) -> tuple[int, ...]:

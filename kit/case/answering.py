@@ -14,7 +14,7 @@ from kit.analyze.access.explanation import Explanation
 from kit.analyze.access.resolution import name_parts
 from kit.analyze.applications import mistaken_identity
 from kit.analyze.error_text import read_error
-from kit.case import trying
+from kit.analyze.findings import quoted
 from kit.case.asking import Asked, answers, frames_of, is_nowhere
 from kit.case.collecting import progress_line
 from kit.case.matrix import write_matrix
@@ -26,6 +26,8 @@ from kit.present.access_views import ComparisonView, TrialView
 from kit.target import Target, resolve
 
 DENIED, UNSEEN = 1, 3
+# What decides of several answers: the first that is denied, else not known.
+_ORDER = (False, None, True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Answered:
 
 def explained(target: str, asked: Asked, source: str | None = None, claims: Path | None = None) -> Answered:
     """Return the gates of what is asked; with claims, also what the server itself says to a role with that token."""
-    place, presented = resolve(target), None if claims is None else trying.read_claims(claims)
+    place, presented = resolve(target), None if claims is None else _claims(claims)
     if presented is not None and place.bundle is not None:
         raise TargetError("--claims needs a live server.", "Name a target that is one; a bundle can be asked without it.")
     frames, found = _looked_up(place, asked, source)
@@ -90,9 +92,17 @@ def _looked_up(place: Target, asked: Asked, source: str | None) -> tuple[Frames,
     return frames, found
 
 
+def _claims(path: Path) -> Mapping[str, Any]:
+    from kit.case.trying import read_claims  # it brings the driver along, which a bundle does not need
+
+    return read_claims(path)
+
+
 def _tried(
     place: Target, asked: Asked, found: Sequence[Explanation], claims: Mapping[str, Any], source: str | None
 ) -> dict[str, Any]:
+    from kit.case import trying
+
     answer = found[0]
     if answer.object_name is None or answer.question.kind != "relation":
         raise ParameterError("There is no relation to try.", "Give --relation with a table or view that is there.")
@@ -104,20 +114,36 @@ def _tried(
 
 
 def _notes(frames: Frames, asked: Asked) -> list[str]:
-    """Return what the log line of the error says against what is connected and what was looked at."""
+    """Return what the error's log line says against what was looked at and who is connected; and what was not shown."""
+    unseen = _unseen(frames)
     if not asked.error:
-        return []
+        return unseen
     session = read_error(asked.error).session
     here = frames.identity.database if frames.identity else None
-    other = session.database is not None and here is not None and session.database != here
-    elsewhere = f'The error comes from database "{session.database}"; what was looked at is "{here}".' if other else None
+    who = _differs("role", session.role, asked.role, "was asked about")
+    where = _differs("database", session.database, here, "was looked at")
     mistaken = mistaken_identity(frames, session.role or asked.role, session.database) if "sessions" in frames else None
-    return [note for note in (elsewhere, mistaken) if note]
+    return [*(note for note in (who, where, mistaken) if note), *unseen]
+
+
+def _unseen(frames: Frames) -> list[str]:
+    """Return what no plain role is shown; the gates are judged by catalogs that everybody reads."""
+    identity = frames.identity
+    if identity is None or identity.is_superuser:
+        return []
+    hidden = "pg_authid (whether a role has a password) and some settings"
+    return [f"Asked as {quoted(identity.user)}, from whom the server hides {hidden}; no verdict here rests on them."]
+
+
+def _differs(noun: str, said: str | None, looked_at: str | None, words: str) -> str | None:
+    if said is None or looked_at is None or said == looked_at:
+        return None
+    return f"The error comes from {noun} {quoted(said)}; what {words} is {quoted(looked_at)}."
 
 
 def _record(found: Sequence[Explanation], notes: Sequence[str]) -> dict[str, Any]:
-    """Return the answer that decides, with all of them beside it where there are several."""
-    first = next((answer for answer in found if answer.allowed is not True), found[0])
+    """Return the answer that decides the exit status, with all of them beside it where there are several."""
+    first = min(found, key=lambda answer: (_ORDER.index(answer.allowed), answer.first_failed is None))
     several = {"answers": [answer.to_record() for answer in found]} if len(found) > 1 else {}
     return {**first.to_record(), "notes": list(notes), **several}
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from pglast import parser
+
 from kit.analyze import whereabouts
 from kit.analyze.access.catalog import WANTED, Catalog
 from kit.analyze.access.explain import explained
@@ -16,6 +18,7 @@ from kit.analyze.document import FindingsDocument
 from kit.analyze.error_questions import questions_of
 from kit.analyze.error_text import read_error
 from kit.analyze.findings import quoted
+from kit.analyze.placeholders import readable
 from kit.analyze.service_roles import ServiceRoles
 from kit.analyze.statement_access import asked_of
 from kit.case.tables import ELSEWHERE
@@ -134,12 +137,19 @@ def _questions(frames: Frames, asked: Asked, access: Access) -> list[Question]:
     if role is None:
         raise ParameterError("No role is named.", "Give --role, or --error with a log line that names it.")
     if asked.statement:
+        refuse_several(asked.statement)
         return asked_of(asked.statement, role, frames, access)
     if asked.name is None:
         raise ParameterError(
             "Nothing is named to ask about.", "Give --relation (or --function, --schema …), --statement or --error."
         )
     return [Question(role, asked.action, asked.name, asked.kind, asked.columns)]
+
+
+def refuse_several(text: str) -> None:
+    """Raise ParameterError where the text holds more than one statement."""
+    if len(parser.parse_sql(readable(text)[0])) > 1:
+        raise ParameterError("There is more than one statement.", "Give them one at a time: each has its own answer.")
 
 
 def _asked_by_case(frames: Frames, document: FindingsDocument, role: str, relation: str, action: str) -> tuple[list[Asked], str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from kit.analyze.findings import quoted
 from kit.collect.trial import Trial, try_access
 from kit.errors import ParameterError, TargetError
 from kit.target import DatabaseSource, Target
@@ -51,6 +52,27 @@ def tried(
 ) -> Trial:
     """Return the trial on a target's first database, or on the source of that name; TargetError where there is none."""
     return try_access(_database(target, source), role, relation, action, claims, statement)
+
+
+def decided(allowed: bool | None, trial_record: Mapping[str, Any]) -> bool | None:
+    """Return the verdict after a trial (its `to_record()`): False where the server refused, None where it found nothing out."""
+    return {"ok": allowed, "refused": False, "unknown": None, "not run": allowed}[trial_record["outcome"]]
+
+
+def contradiction(allowed: bool | None, trial_record: Mapping[str, Any]) -> str | None:
+    """Return one sentence where the server's own answer differs from the explained one, else None.
+
+    That EXPLAIN passes a write proves nothing: sequences, triggers and constraints come only with the doing.
+    """
+    role, action = quoted(trial_record["role"]), trial_record["action"]
+    about = f"{action} on {'.'.join(map(quoted, trial_record['relation']))}"
+    if allowed is True and trial_record["outcome"] == "refused":
+        state = f" ({trial_record['sqlstate']})" if trial_record["sqlstate"] else ""
+        return f"The catalogs let {role} do {about}, but the server refused it when it was tried{state}: believe the server."
+    if allowed is False and trial_record["outcome"] == "ok" and trial_record["visible_rows"] is not None:
+        way = "after SET ROLE, which asks for neither login nor CONNECT"
+        return f"The catalogs deny {role} {about}, but the server did it {way}: look at these two gates first."
+    return None
 
 
 def _database(target: Target, name: str | None) -> DatabaseSource:

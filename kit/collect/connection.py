@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -147,10 +147,17 @@ class Database:
         return rows
 
     @property
+    def driver(self) -> psycopg.Connection[Any] | None:
+        """The driver's own connection; None once it is lost."""
+        if self._connection.invalidated:
+            return None
+        driver: Any = self._connection.connection.dbapi_connection
+        return cast("psycopg.Connection[Any]", driver)
+
+    @property
     def is_lost(self) -> bool:
         """Return whether the server or the network ended the connection."""
-        driver: Any = self._connection.connection.dbapi_connection if not self._connection.invalidated else None
-        return driver is None or driver.closed
+        return self.driver is None or self.driver.closed
 
 
 class Deadline:

@@ -10,7 +10,7 @@ import pandas as pd
 from typing_extensions import override
 
 from kit.analyze.access.comparison import Comparison, Difference
-from kit.analyze.access.explanation import Explanation, Gate
+from kit.analyze.access.explanation import Explanation, Gate, GateStatus
 from kit.analyze.findings import quoted
 from kit.present.access import GATE_COLOURS, GATE_SIGNS, mending_html, mending_lines
 from kit.present.access_words import NAME_LIMIT, one_line
@@ -21,8 +21,7 @@ from kit.present.tables import Table
 from kit.present.text import counted, visible
 
 PLACES_SHOWN = 2
-_TRIAL_SIGNS = {"ok": "✓", "refused": "✗", "not run": "?"}
-_TRIAL_COLOURS = {"ok": GATE_COLOURS["passed"], "refused": GATE_COLOURS["failed"], "not run": GATE_COLOURS["unknown"]}
+_TRIAL_GATES: Mapping[str, GateStatus] = {"ok": "passed", "refused": "failed", "unknown": "unknown", "not run": "unknown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,8 @@ class TrialView(Display):
     @override
     def html(self) -> Markup:
         outcome = self.record["outcome"]
-        sign = badge(_TRIAL_SIGNS[outcome], outcome, _TRIAL_COLOURS[outcome])
+        gate = _TRIAL_GATES[outcome]
+        sign = badge(GATE_SIGNS[gate], outcome, GATE_COLOURS[gate])
         head = paragraph(sign, " ", element("strong", trial_sentence(self.record)), css="kit-verdict")
         notes = [paragraph(one_line(note)) for note in self.record["notes"]]
         plan = [folded("Show the plan", preformatted(self.record["plan"], "kit-query"))] if self.record["plan"] else []
@@ -100,7 +100,7 @@ class TrialView(Display):
 
     @override
     def text(self) -> str:
-        head = f"{_TRIAL_SIGNS[self.record['outcome']]} {trial_sentence(self.record)}"
+        head = f"{GATE_SIGNS[_TRIAL_GATES[self.record['outcome']]]} {trial_sentence(self.record)}"
         plan = ["", "The plan:", *_indented(self.record["plan"])] if self.record["plan"] else []
         sent = f"{counted(len(self.record['sent']), 'line')} went to the server; --json has them all."
         return "\n".join([head, self._circumstances(), *map(one_line, self.record["notes"]), *plan, "", sent])
@@ -117,14 +117,16 @@ def trial_sentence(record: Mapping[str, Any]) -> str:
     """Return what a trial came to: `anon sees 3 rows of app.orders; row security hides 2 rows from it.`"""
     role, name = quoted(record["role"]), ".".join(map(quoted, record["relation"]))
     said = one_line(record["message"] or "without a reason").rstrip(".")
-    if record["outcome"] == "not run":
-        return one_line(f"Nothing was run as {role}: {said}.")
-    if record["outcome"] == "refused":
-        state = f" ({record['sqlstate']})" if record["sqlstate"] else ""
-        return one_line(f"The server refused {record['action']} on {name} to {role}{state}: {said}.")
-    if record["visible_rows"] is None:
-        return one_line(f"The server would run {record['action']} on {name} for {role}.")
-    return one_line(f"{role} sees {_number(record, 'visible')} of {name}; {_hidden(record)}.")
+    state = f" ({record['sqlstate']})" if record["sqlstate"] else ""
+    sentences = {
+        "not run": f"Nothing was run as {role}: {said}.",
+        "refused": f"The server refused {record['action']} on {name} to {role}{state}: {said}.",
+        "unknown": f"Whether {role} may {record['action']} on {name} was not found out{state}: {said}.",
+        "ok": f"The server would run {record['action']} on {name} for {role}.",
+    }
+    if record["outcome"] == "ok" and record["visible_rows"] is not None:
+        return one_line(f"{role} sees {_number(record, 'visible')} of {name}; {_hidden(record)}.")
+    return one_line(sentences[record["outcome"]])
 
 
 @dataclass(frozen=True, slots=True)

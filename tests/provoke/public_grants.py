@@ -11,7 +11,9 @@ from kit.sandbox.server import Server
 def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
     server.execute(
         """
-        create schema "Open";
+        create role anon; create role everybody_service login; create role everybody_group;
+        create role everybody_member login in role everybody_group;
+        create schema "Open"; grant usage on schema "Open" to everybody_group;
         create table "Open".orders (order_id bigserial, note text);
         create view "Open"."All orders" as select * from "Open".orders;
         create table "Open".halves (code text, secret text);
@@ -32,7 +34,20 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
         kinds = ("tables", "sequences", "schema", "functions")
         yield {
             "expected": tuple(f'public_grants:{kind}:"Open"' for kind in kinds),
+            # Whoever works with it must not notice.
+            "kept": [
+                (role, statement)
+                for role in ("anon", "everybody_service", "everybody_member")
+                for statement in (
+                    'select "Open".renew(1)',
+                    'call "Open".clear()',
+                    'insert into "Open".orders (note) values (null) returning order_id',
+                    'select from "Open"."All orders"',
+                    'select code from "Open".halves',
+                )
+            ],
             "absent": (*(f"public_grants:{kind}:narrow" for kind in kinds), "public_grants:schema:public"),
         }
     finally:
         server.execute('drop schema "Open", narrow cascade', database)
+        server.execute("drop role anon, everybody_service, everybody_member, everybody_group", database)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,7 @@ class Entity:
     @property
     def qualified(self) -> str:
         """Return the name as SQL writes it."""
-        name = ".".join(quoted(part) for part in (self.schema, self.name) if part is not None)
-        return name if self.arguments is None else f"{name}({self.arguments})"
+        return _written(self.schema, self.name, self.arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,7 @@ class Relation(Entity):
     has_default_acl: bool = True
     is_temporary: bool = False
     has_check_option: bool = False
+    cascades_check: bool = False
 
 
 class Catalog:
@@ -69,6 +69,8 @@ class Catalog:
         self.frames = frames
         self.access = access or Access(frames)
         self.version = frames.identity.server_version if frames.identity else 0
+        # What was found out about a role already: the same is asked again and again.
+        self.known: dict[tuple[Any, ...], Any] = {}
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._indexed: dict[tuple[str, tuple[str, ...]], Mapping[tuple[Any, ...], list[dict[str, Any]]]] = {}
 
@@ -180,6 +182,12 @@ class Catalog:
         return [_grant(row) for row in self.indexed(f"{word}_grants", f"{word}_oid").get((entity.oid,), [])]
 
 
+@lru_cache(maxsize=100_000)
+def _written(schema: str | None, name: str, arguments: str | None) -> str:
+    full = ".".join(quoted(part) for part in (schema, name) if part is not None)
+    return full if arguments is None else f"{full}({arguments})"
+
+
 def _relation(row: Mapping[str, Any]) -> Relation:
     return Relation(
         kind=row["kind"],
@@ -193,6 +201,7 @@ def _relation(row: Mapping[str, Any]) -> Relation:
         has_default_acl=bool(row["has_default_acl"]),
         is_temporary=row["persistence"] == "temporary",
         has_check_option=any(option.startswith("check_option=") for option in row["options"]),
+        cascades_check="check_option=cascaded" in row["options"],
     )
 
 

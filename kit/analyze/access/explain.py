@@ -10,11 +10,14 @@ from dataclasses import replace
 
 from kit.analyze.access import function_gate, gates, other_objects, remedies, session_gates
 from kit.analyze.access.catalog import Catalog, Relation
-from kit.analyze.access.explanation import GATES, Explanation, Gate, GateName, Question, Rows
+from kit.analyze.access.explanation import GATES, Explanation, Gate, GateName, Question, Remedy, Rows
+from kit.analyze.access.missing_columns import missing_columns
 from kit.analyze.access.privileges import Access
-from kit.analyze.access.reading import ROW_ACTIONS, read
-from kit.analyze.access.resolution import close_to, resolve
+from kit.analyze.access.reading import read
+from kit.analyze.access.resolution import NEAR_LIMIT, close_to, resolve
 from kit.analyze.access.row_security import Added
+from kit.analyze.access.session_state import stopped
+from kit.analyze.access.uses import ROW_ACTIONS
 from kit.analyze.findings import quoted
 from kit.errors import ParameterError, UnknownRole
 from kit.evidence.model import Frames
@@ -23,6 +26,7 @@ _OF_TABLES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", 
 ACTIONS = (*_OF_TABLES, "USAGE", "EXECUTE", "CREATE", "CONNECT")
 _OF_SEQUENCES = ("USAGE", "SELECT", "UPDATE")
 _MAINTAIN_SINCE = 170_000
+Behind = tuple[Gate, ...]
 _BEHIND: tuple[GateName, ...] = ("view owner", "row security", "sequence", "function")
 
 
@@ -34,7 +38,7 @@ def explain(frames: Frames, question: Question, access: Access | None = None) ->
 def explained(catalog: Catalog, question: Question) -> Explanation:
     """Return the answer, for many questions about the same catalog."""
     _refuse(catalog, question)
-    session = (session_gates.login(catalog, question.role), session_gates.connect(catalog, question.role))
+    session = _session(catalog, question)
     if question.kind != "relation":
         name, behind, near = other_objects.gates_of(catalog, question)
         return Explanation(question, (*session, *_completed(behind)), None, name, near)
@@ -42,8 +46,19 @@ def explained(catalog: Catalog, question: Question) -> Explanation:
     if found.relation is None:
         rest = _completed((found.gate,), "there is no relation to look at")
         return Explanation(question, (*session, *rest), None, None, found.near)
+    missing = missing_columns(catalog, question, found.relation)
+    if missing:
+        gate, near = missing
+        usage = gates.schema_usage(catalog, question.role, str(found.relation.schema))
+        rest = _completed((gate, usage), "the server does not come to it")
+        return Explanation(question, (*session, *rest), None, found.relation.qualified, near)
     behind, rows = _relation_gates(catalog, question, found.relation)
     return Explanation(question, (*session, found.gate, *behind), rows, found.relation.qualified, found.near)
+
+
+def _session(catalog: Catalog, question: Question) -> tuple[Gate, Gate]:
+    login, connect = session_gates.login(catalog, question.role), session_gates.connect(catalog, question.role)
+    return login, connect if connect.status == "failed" else stopped(catalog, question.role, question.action) or connect
 
 
 def _relation_gates(catalog: Catalog, question: Question, relation: Relation) -> tuple[tuple[Gate, ...], Rows | None]:
@@ -61,10 +76,22 @@ def _relation_gates(catalog: Catalog, question: Question, relation: Relation) ->
     return (usage, whole, columns, *below), None if is_denied and rows != "none" else rows
 
 
-def _behind(catalog: Catalog, question: Question, relation: Relation) -> tuple[tuple[Gate, ...], Rows | None]:
+def _behind(catalog: Catalog, question: Question, relation: Relation) -> tuple[Behind, Rows | None]:
     below, rows = _judged(catalog, question, relation, frozenset())
     security = below[1]
-    return (below[0], _completed_remedy(catalog, question, relation, security), *below[2:]), rows
+    if security.status != "failed" or security.remedy is None:
+        return below, rows
+    remedy, then = _opened(catalog, question, relation, security)
+    mended = tuple(
+        replace(gate, remedy=_mending(after, remedy)) if gate.status == "failed" else gate
+        for gate, after in zip(below, then, strict=True)
+    )
+    return (mended[0], replace(security, remedy=remedy), *mended[2:]), rows
+
+
+def _mending(then: Gate, remedy: Remedy | None) -> Remedy | None:
+    """Return what mends a gate once row security is opened: what it still needs then, or no more than that."""
+    return then.remedy if then.status == "failed" else remedy
 
 
 def _judged(
@@ -76,18 +103,25 @@ def _judged(
     return (owner, security, sequence, function_gate.functions(catalog, question, reading, rows)), rows
 
 
-def _completed_remedy(catalog: Catalog, question: Question, relation: Relation, security: Gate) -> Gate:
-    """Return the gate with all that is needed once a policy lets rows through: the others' conditions are evaluated then."""
+def _opened(catalog: Catalog, question: Question, relation: Relation, security: Gate) -> tuple[Remedy | None, Behind]:
+    """Return all that is needed once a policy lets rows through, and the gates as they are then.
+
+    The conditions of the others are evaluated then. Nothing helps where the server then refuses for another reason.
+    """
     parts, added, current = [], frozenset[Added](), security
-    while current.status == "failed" and current.remedy:
+    then, _ = _judged(catalog, question, relation, added)
+    while current.status == "failed":
+        if current.remedy is None or current.missing_policy in added:
+            return None, then
         parts.append(current.remedy)
-        if current.missing_policy is None or current.missing_policy in added:
+        if current.missing_policy is None:
             break
         added |= {current.missing_policy}
-        below, _ = _judged(catalog, question, relation, added)
-        current = below[1]
-        parts += [gate.remedy for gate in (below[0], below[3]) if gate.status == "failed" and gate.remedy]
-    return replace(security, remedy=remedies.together(parts)) if parts else security
+        then, _ = _judged(catalog, question, relation, added)
+        current = then[1]
+    if added:
+        parts += [gate.remedy for gate in (then[0], then[3]) if gate.status == "failed" and gate.remedy]
+    return remedies.together(parts), then
 
 
 def _misfit(action: str, relation: Relation) -> str | None:
@@ -107,12 +141,18 @@ def _completed(known: tuple[Gate, ...], because: str = "the question does not co
 def _refuse(catalog: Catalog, question: Question) -> None:
     names = catalog.access.graph.names
     if question.role not in names:
-        near = close_to(question.role, names)
-        hint = f"Near it: {', '.join(quoted(name) for name in near)}." if near else "`kit show … roles` lists them."
-        raise UnknownRole(f"There is no role {quoted(question.role)} on this server.", hint)
+        raise UnknownRole(f"There is no role {quoted(question.role)} on this server.", _hint(catalog, question.role))
     if question.action not in ACTIONS:
         raise ParameterError(f"{question.action!r} is no action.", f"Use one of {', '.join(ACTIONS)}.")
     if question.action == "MAINTAIN" and catalog.version < _MAINTAIN_SINCE:
         raise ParameterError(
             "MAINTAIN exists from PostgreSQL 17 on.", "Before, the owner and superusers run VACUUM and the like."
         )
+
+
+def _hint(catalog: Catalog, role: str) -> str:
+    """Return roles with names like this one; where there is none, some of those that log in."""
+    near = close_to(role, catalog.access.graph.names)
+    logins = sorted(row["role_name"] for row in catalog.rows("roles") if row["can_login"])[:NEAR_LIMIT]
+    words, names = ("Near it", near) if near else ("Some that log in", logins)
+    return f"{words}: {', '.join(quoted(name) for name in names)}."

@@ -109,11 +109,12 @@ class Explanation:
             "object": self.object_name or self.question.name,
             "kind": self.question.kind,
             "allowed": self.allowed,
-            "rows": self.rows,
+            # Nothing is left of a statement that is refused, unless row security is what refuses it.
+            "rows": None if self.allowed is False and self.rows != "none" else self.rows,
             "gates": [{"gate": gate.name, "status": gate.status, "because": gate.because} for gate in self.gates],
             "first_failed": failed.name if failed else None,
             "remedy": ";\n".join(remedy.statement for remedy in remedies) if remedies and is_mended else None,
-            "run_by": remedies[0].run_by if remedies else None,
+            "run_by": " / ".join(dict.fromkeys(remedy.run_by for remedy in remedies)) or None,
             "opens": [remedy.opens for remedy in remedies if remedy.opens],
             "near": list(self.near),
         }

@@ -11,14 +11,14 @@ from typing import Any
 
 from kit.analyze.access import remedies
 from kit.analyze.access.catalog import Catalog, Entity, Relation
-from kit.analyze.access.explanation import Gate, Question, Rows
-from kit.analyze.access.gates import not_applicable
+from kit.analyze.access.explanation import Gate, Question, Remedy, Rows
+from kit.analyze.access.gates import NOT_KNOWN, not_applicable
 from kit.analyze.access.holding import held, held_on_columns
-from kit.analyze.access.reading import CHANGES, Reading
+from kit.analyze.access.uses import CHANGES, Reading, Use
 from kit.analyze.findings import quoted
 
 # Evaluated for a row that is written; those of an index for its own columns.
-_OF_ROWS = ("check", "index", "generated", "trigger condition")
+_OF_ROWS = ("check", "index", "generated")
 
 
 def functions(catalog: Catalog, question: Question, reading: Reading, rows: Rows | None) -> Gate:
@@ -28,30 +28,24 @@ def functions(catalog: Catalog, question: Question, reading: Reading, rows: Rows
     """
     if "function_uses" not in catalog.frames:
         return Gate("function", "unknown", "the functions that are called besides were not captured")
-    called = [
-        *reading.functions,
-        *(record for target in reading.targets for record in _of_change(catalog, question, target, rows)),
-    ]
+    known = {"there": [], "gone": [], "not known": []}  # type: dict[str, list[dict[str, Any]]]
+    for call in reading.calls:
+        known["not known" if call.is_doubtful else reading.presence(call)].append(call.record)
+    written = (record for target in reading.targets for record in _of_change(catalog, question, target, rows))
+    called = [*known["there"], *written]
     closed = _without_execute(catalog, question.role, called)
-    checking = _without_execute(catalog, question.role, reading.checking_functions)
-    is_empty = question.action != "INSERT" and any(applied.left.rows == "none" for applied in reading.seen)
-    if closed and is_empty and not checking:
-        return _behind_nothing(question, closed[0][1], rows)
-    if closed or checking:
-        needed = [*closed, *checking]
-        mended = remedies.together([remedies.grant(catalog, question.role, entity, "EXECUTE") for entity, _ in needed])
-        return Gate("function", "failed", "; ".join(dict.fromkeys(because for _, because in needed)), mended)
-    doubtful = _without_execute(catalog, question.role, reading.doubtful_functions)
-    if doubtful:
-        return Gate("function", "unknown", f"{doubtful[0][1]}; whether it is in a column that the statement reads is not known")
-    return _keys(catalog, question, reading) or _triggers(catalog, question, reading, called)
-
-
-def _behind_nothing(question: Question, because: str, rows: Rows | None) -> Gate:
-    """Return the gate where row security leaves no row of a table: no condition is evaluated then, perhaps none at all."""
-    if question.action != "SELECT" and rows == "none":
-        return not_applicable("function", f"{because}; but row security leaves no row for which it would")
-    return Gate("function", "unknown", f"{because}; whether it comes to that is not known, since row security leaves no row")
+    doubtful = [because for _, because in _without_execute(catalog, question.role, known["not known"])]
+    doubts = [f"{because}; {NOT_KNOWN}" for because in (*doubtful, *_referring(catalog, question, reading))]
+    doubts += _of_triggers(catalog, question, reading)
+    becauses = [because for _, because in closed]
+    mended = [remedies.grant(catalog, question.role, entity, "EXECUTE") for entity, _ in closed]
+    for because, remedy in _of_keys(catalog, question, reading, rows):
+        becauses.append(because)
+        mended.append(remedy)
+    if becauses:
+        told = "; ".join(dict.fromkeys([*becauses, *doubts[:1]]))
+        return Gate("function", "failed", told, remedies.together(mended))
+    return Gate("function", "unknown", doubts[0]) if doubts else _passed(catalog, question, reading, called)
 
 
 def _without_execute(catalog: Catalog, role: str, called: Sequence[dict[str, Any]]) -> list[tuple[Entity, str]]:
@@ -63,57 +57,90 @@ def _without_execute(catalog: Catalog, role: str, called: Sequence[dict[str, Any
     ]
 
 
-def _of_change(catalog: Catalog, question: Question, target: Relation, rows: Rows | None) -> Iterator[dict[str, Any]]:
-    if question.action not in ("INSERT", "UPDATE") or (question.action == "UPDATE" and rows == "none"):
+def _of_change(catalog: Catalog, question: Question, target: Use, rows: Rows | None) -> Iterator[dict[str, Any]]:
+    """Yield what is called for each row that is written; an UPDATE or DELETE without rows never comes to it."""
+    if question.action not in CHANGES or (question.action != "INSERT" and rows == "none"):
         return
-    uses = catalog.indexed("function_uses", "relation_oid").get((target.oid,), [])
-    for record in uses:
-        is_default = record["user_kind"] == "default" and record["user_name"] not in (question.columns or ())
-        if record["user_kind"] in _OF_ROWS or (is_default and question.action == "INSERT"):
+    for record in catalog.indexed("function_uses", "relation_oid").get((target.relation.oid,), []):
+        kind = record["user_kind"]
+        is_fired = kind == "trigger condition" and record["is_enabled"] and question.action in record["events"]
+        is_default = kind == "default" and question.action == "INSERT" and record["user_name"] not in (target.columns or ())
+        is_of_row = kind in _OF_ROWS and question.action != "DELETE" and _is_made(target, record)
+        if is_fired or is_default or is_of_row:
             yield record
 
 
-def _keys(catalog: Catalog, question: Question, reading: Reading) -> Gate | None:
-    """Return the gate where a foreign key cannot be checked, because the other table's owner lost its own rights."""
-    if question.action not in ("INSERT", "UPDATE") or "referenced_table_oid" not in catalog.frames.get("foreign_keys", ()):
-        return None
+def _is_made(target: Use, record: dict[str, Any]) -> bool:
+    """Return whether a generated column is made anew: an UPDATE does that only where its columns change."""
+    is_untouched = target.privilege == "UPDATE" and target.columns is not None and record["user_kind"] == "generated"
+    return not is_untouched or not set(record["read_columns"]).isdisjoint(target.columns or ())
+
+
+def _of_keys(catalog: Catalog, question: Question, reading: Reading, rows: Rows | None) -> Iterator[tuple[str, Remedy]]:
+    """Yield where a foreign key cannot be checked, because a table's owner lost its own rights."""
+    if rows == "none" or question.action not in ("INSERT", "UPDATE") or not _has_keys(catalog):
+        return
     for target in reading.targets:
-        for record in catalog.indexed("foreign_keys", "table_oid").get((target.oid,), []):
-            gate = _key(catalog, record)
-            if gate:
-                return gate
-    return None
+        for record in catalog.indexed("foreign_keys", "table_oid").get((target.relation.oid,), []):
+            if _is_checked(catalog, question, target, record):
+                yield from _key_lacks(catalog, record["constraint_name"], record["referenced_table_oid"])
 
 
-def _key(catalog: Catalog, record: dict[str, Any]) -> Gate | None:
-    other = catalog.relations.get(record["referenced_table_oid"])
+def _has_keys(catalog: Catalog) -> bool:
+    return "referenced_table_oid" in catalog.frames.get("foreign_keys", ())
+
+
+def _is_checked(catalog: Catalog, question: Question, target: Use, record: dict[str, Any]) -> bool:
+    """Return whether the statement writes the key's columns; a key with a NULL in it is not looked for."""
+    if target.columns is None:
+        return True
+    columns = catalog.indexed("columns", "relation_oid").get((target.relation.oid,), [])
+    filled = {column["column_name"] for column in columns if column["has_default"] or column["identity"]}
+    written = set(target.columns) | (filled if question.action == "INSERT" else set())
+    names = set(record["column_names"])
+    return names <= written if question.action == "INSERT" else not names.isdisjoint(written)
+
+
+def _key_lacks(catalog: Catalog, name: str, oid: str) -> Iterator[tuple[str, Remedy]]:
+    """Yield what the owner of a table lacks for the check; FOR KEY SHARE is UPDATE to the access rules."""
+    other = catalog.relations.get(oid)
     if other is None:
-        return None
-    start = f"foreign key {quoted(record['constraint_name'])} is checked as {quoted(other.owner)}, the owner of {other.qualified}"
-    # The check reads the row FOR KEY SHARE, which is UPDATE to the access rules.
+        return
+    start = f"foreign key {quoted(name)} is checked as {quoted(other.owner)}, the owner of {other.qualified}, which has no"
     for privilege in ("SELECT", "UPDATE"):
         if not _holds(catalog, other.owner, other, privilege):
-            because = f"{start}, which has no {privilege} on it"
-            return Gate("function", "failed", because, remedies.grant(catalog, other.owner, other, privilege))
+            yield f"{start} {privilege} on it", remedies.grant(catalog, other.owner, other, privilege)
     schema = catalog.schemas.get(str(other.schema))
     if schema and not held(catalog, other.owner, schema, "USAGE"):
-        because = f"{start}, which has no USAGE on its schema"
-        return Gate("function", "failed", because, remedies.grant(catalog, other.owner, schema, "USAGE"))
-    return None
+        yield f"{start} USAGE on its schema", remedies.grant(catalog, other.owner, schema, "USAGE")
+
+
+def _referring(catalog: Catalog, question: Question, reading: Reading) -> Iterator[str]:
+    """Yield what an owner lacks for the check, or for a cascade, where rows go that others may refer to."""
+    if question.action not in ("UPDATE", "DELETE") or not _has_keys(catalog):
+        return
+    for target in reading.targets:
+        for record in catalog.indexed("foreign_keys", "referenced_table_oid").get((target.relation.oid,), []):
+            for oid in (record["referenced_table_oid"], record["table_oid"]):
+                yield from (because for because, _ in _key_lacks(catalog, record["constraint_name"], oid))
 
 
 def _holds(catalog: Catalog, role: str, relation: Relation, privilege: str) -> bool:
     return bool(held(catalog, role, relation, privilege) or held_on_columns(catalog, role, relation, privilege))
 
 
-def _triggers(catalog: Catalog, question: Question, reading: Reading, called: list[dict[str, Any]]) -> Gate:
-    fired = [record for target in reading.targets for record in _fired(catalog, question, target)]
-    for record in fired:
-        closed = _closed(catalog, question.role, record)
-        if closed:
-            words = f"{_place(record)} runs {_name(record)} as the caller"
-            because = f"{words}, and its text names {closed.qualified}, which is closed to {quoted(question.role)}"
-            return Gate("function", "unknown", because)
+def _of_triggers(catalog: Catalog, question: Question, reading: Reading) -> Iterator[str]:
+    """Yield what is closed to the caller and named in a trigger's function, which runs as the caller."""
+    for target in reading.targets:
+        for record in _fired(catalog, question, target.relation):
+            closed = _closed(catalog, question.role, record)
+            if closed:
+                words = f"{_place(record)} runs {_name(record)} as the caller"
+                yield f"{words}, and its text names {closed.qualified}, which {quoted(question.role)} may not write"
+
+
+def _passed(catalog: Catalog, question: Question, reading: Reading, called: list[dict[str, Any]]) -> Gate:
+    fired = [record for target in reading.targets for record in _fired(catalog, question, target.relation)]
     unseen = [f"{_name(record)} (a trigger; what it does is not examined)" for record in fired]
     names = list(dict.fromkeys([*map(_name, called), *unseen]))
     if not names:
@@ -129,13 +156,13 @@ def _fired(catalog: Catalog, question: Question, target: Relation) -> list[dict[
 
 
 def _closed(catalog: Catalog, role: str, record: dict[str, Any]) -> Relation | None:
-    """Return a relation that the trigger's function names and the role can neither read nor change."""
+    """Return a relation that the trigger's function names and the role may not write: that is what triggers mostly do."""
     own = catalog.indexed("functions", "function_oid").get((record["function_oid"],), [])
     if own and own[0]["is_security_definer"]:
         return None
     for mention in catalog.indexed("function_mentions", "function_oid").get((record["function_oid"],), []):
         relation = catalog.relations.get(mention["relation_oid"])
-        if relation and not any(_may(catalog, role, relation, privilege) for privilege in ("SELECT", *CHANGES)):
+        if relation and relation.kind != "sequence" and not _may(catalog, role, relation, "INSERT"):
             return relation
     return None
 

@@ -13,9 +13,12 @@ from kit.analyze.access import remedies
 from kit.analyze.access.catalog import Catalog, Entity, Relation
 from kit.analyze.access.explanation import Gate, GateName, Question, Rows
 from kit.analyze.access.holding import COLUMN_PRIVILEGES, Lack, after_set_role, held, held_on_columns, lacked
-from kit.analyze.access.reading import CHANGES, ROW_ACTIONS, Applied, Reading, Use
 from kit.analyze.access.row_security import could_open
+from kit.analyze.access.uses import CHANGES, ROW_ACTIONS, Applied, Reading, Use
 from kit.analyze.findings import quoted
+
+
+NOT_KNOWN = "whether the server comes to that is not known"
 
 
 def not_applicable(name: GateName, because: str) -> Gate:
@@ -84,7 +87,7 @@ def view_owner(catalog: Catalog, reading: Reading, relation: Relation) -> Gate:
     if reading.unchangeable:
         return Gate("view owner", "failed", reading.unchangeable[0])
     below = [use for use in reading.uses[1:] if use.through and not use.is_of_policy]
-    return _lacks(catalog, "view owner", below) or Gate("view owner", "passed", _readers(relation, below))
+    return _lacks(reading, "view owner", below) or Gate("view owner", "passed", _readers(relation, below))
 
 
 def row_security(catalog: Catalog, question: Question, reading: Reading) -> tuple[Gate, Rows | None]:
@@ -92,12 +95,13 @@ def row_security(catalog: Catalog, question: Question, reading: Reading) -> tupl
     if question.action not in ROW_ACTIONS:
         return not_applicable("row security", f"row security does not look at {question.action}"), None
     own = [applied for applied in reading.applied if not applied.use.is_of_policy]
+    if reading.loops:
+        loop = reading.loops[0]
+        because = f"the {'view' if loop.kind == 'view' else 'policies on'} {loop.qualified} read{'s' * (loop.kind == 'view')} itself"
+        return Gate("row security", "failed", f"{because} again, through policies (error 42P17)"), None
     if not own:
         return not_applicable("row security", "no table of this database is read or changed"), "all"
-    if reading.loops:
-        because = f"the policies on {reading.loops[0].qualified} read {reading.loops[0].qualified} again (error 42P17)"
-        return Gate("row security", "failed", because), None
-    inside = _lacks(catalog, "row security", [use for use in reading.uses if use.is_of_policy and not use.is_folded])
+    inside = _lacks(reading, "row security", [use for use in reading.uses if use.is_of_policy])
     if inside:
         return inside, None
     return _rows_gate(catalog, reading, own)
@@ -105,7 +109,7 @@ def row_security(catalog: Catalog, question: Question, reading: Reading) -> tupl
 
 def _rows_gate(catalog: Catalog, reading: Reading, own: Sequence[Applied]) -> tuple[Gate, Rows | None]:
     seen = reading.seen
-    written = [applied for applied in own if applied.clause == "check"]
+    written = [applied for applied in own if applied.stage == "check"]
     rows = _combined(seen or written)
     because = "; ".join(dict.fromkeys(applied.left.because for applied in own))
     if seen and rows == "none":
@@ -139,7 +143,7 @@ def sequence(catalog: Catalog, question: Question, reading: Reading) -> Gate:
         return not_applicable("sequence", "only an INSERT takes defaults")
     if "sequence_uses" not in catalog.frames:
         return Gate("sequence", "unknown", "the sequences behind defaults were not captured")
-    found = [record for target in reading.targets for record in _defaults(catalog, target, question.columns)]
+    found = [record for target in reading.targets for record in _defaults(catalog, target.relation, target.columns)]
     closed = [record for record in found if not _may_take(catalog, question.role, record["sequence_oid"])]
     if closed:
         entities = [catalog.relations[record["sequence_oid"]] for record in closed]
@@ -169,17 +173,18 @@ def _sequence_name(record: dict[str, Any]) -> str:
     return f"{quoted(record['sequence_schema_name'])}.{quoted(record['sequence_name'])}"
 
 
-def _lacks(catalog: Catalog, name: GateName, uses: Sequence[Use]) -> Gate | None:
+def _lacks(reading: Reading, name: GateName, uses: Sequence[Use]) -> Gate | None:
+    catalog = reading.catalog
     found = [(use, lack) for use in uses if (lack := lacked(catalog, use.user, use.relation, use.privilege, use.columns))]
-    certain = [(use, lack) for use, lack in found if not use.is_doubtful]
+    certain = [(use, lack) for use, lack in found if not (use.is_doubtful or reading.may_escape(use.level))]
+    doubtful = [f"{_needs(use, lack)}; {NOT_KNOWN}" for use, lack in found if (use, lack) not in certain]
     if certain:
         mended = remedies.together(
             [remedies.grant_lacked(catalog, lack) for lack in _merged(catalog, (lack for _, lack in certain))]
         )
-        return Gate(name, "failed", "; ".join(dict.fromkeys(_needs(use, lack) for use, lack in certain)), mended)
-    if found:
-        return Gate(name, "unknown", f"{_needs(*found[0])}; whether the statement reads that computed column is not known")
-    return None
+        because = dict.fromkeys([*(_needs(use, lack) for use, lack in certain), *doubtful[:1]])
+        return Gate(name, "failed", "; ".join(because), mended)
+    return Gate(name, "unknown", doubtful[0]) if doubtful else None
 
 
 def _needs(use: Use, lack: Lack) -> str:

@@ -33,6 +33,14 @@ class Lack:
 
 def held(catalog: Catalog, role: str, entity: Entity, privilege: str) -> str | None:
     """Return how the role holds the privilege on the whole object, in words, or None where it does not."""
+    key = (role, privilege, entity.kind, entity.oid or entity.name)
+    if key not in catalog.known:
+        catalog.known[key] = _held(catalog, role, entity, privilege)
+    how: str | None = catalog.known[key]
+    return how
+
+
+def _held(catalog: Catalog, role: str, entity: Entity, privilege: str) -> str | None:
     graph = catalog.access.graph
     if role in graph.superusers:
         return f"{quoted(role)} is a superuser"
@@ -47,7 +55,7 @@ def held(catalog: Catalog, role: str, entity: Entity, privilege: str) -> str | N
 
 def held_on_columns(catalog: Catalog, role: str, relation: Relation, privilege: str) -> list[str]:
     """Return the columns on which the role holds the privilege by a grant on the column."""
-    if privilege not in COLUMN_PRIVILEGES:
+    if privilege not in COLUMN_PRIVILEGES or not catalog.column_grants(relation):
         return []
     granted = catalog.column_grants(relation).items()
     return [column for column, grants in granted if _nearest(catalog, role, _giving(grants, privilege))]
@@ -67,8 +75,11 @@ def lacked(catalog: Catalog, role: str, relation: Relation, privilege: str, colu
 
 def after_set_role(catalog: Catalog, role: str, entity: Entity, privilege: str) -> str | None:
     """Return the role that `role` would have to SET ROLE to in order to hold the privilege, the nearest first."""
-    graph = catalog.access.graph
-    others = sorted(graph.settable(role) - {role}, key=lambda name: (len(graph.path(role, name, by_set_role=True)), name))
+    key = ("after set role", role)
+    if key not in catalog.known:
+        # Itself comes first.
+        catalog.known[key] = catalog.access.graph.nearest(role, by_set_role=True)[1:]
+    others: tuple[str, ...] = catalog.known[key]
     return next((name for name in others if held(catalog, name, entity, privilege)), None)
 
 
@@ -86,7 +97,15 @@ def _nearest(catalog: Catalog, role: str, grants: Iterable[Grant]) -> Grant | No
 def _distance(catalog: Catalog, role: str, grantee: str | None) -> int:
     if grantee == role:
         return 0
-    return 1_000_000 if grantee is None else len(catalog.access.graph.path(role, grantee)) or 1_000
+    return 1_000_000 if grantee is None else len(_path(catalog, role, grantee)) or 1_000
+
+
+def _path(catalog: Catalog, role: str, group: str) -> tuple[str, ...]:
+    key = ("path", role, group)
+    if key not in catalog.known:
+        catalog.known[key] = catalog.access.graph.path(role, group)
+    path: tuple[str, ...] = catalog.known[key]
+    return path
 
 
 def _told(catalog: Catalog, role: str, entity: Entity, grant: Grant, privilege: str) -> str:
@@ -100,5 +119,5 @@ def _told(catalog: Catalog, role: str, entity: Entity, grant: Grant, privilege: 
 
 
 def _through(catalog: Catalog, role: str, group: str) -> str:
-    path = catalog.access.graph.path(role, group)
+    path = _path(catalog, role, group)
     return f", through the membership {' → '.join(quoted(name) for name in path)}" if len(path) > 1 else ""

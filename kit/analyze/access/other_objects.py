@@ -7,12 +7,18 @@ from kit.analyze.access.catalog import Catalog, Entity
 from kit.analyze.access.explanation import Gate, Question
 from kit.analyze.access.gates import schema_usage
 from kit.analyze.access.holding import after_set_role, held
-from kit.analyze.access.resolution import Resolved, close_to, name_parts, session_path
+from kit.analyze.access.resolution import Resolved, close_to, name_parts, other_database, session_path, split_outside_quotes
 from kit.analyze.access.session_gates import database_entity
 from kit.analyze.findings import quoted
+from kit.analyze.names import is_system_schema
 from kit.errors import ParameterError
 
 Answer = tuple[str | None, tuple[Gate, ...], tuple[str, ...]]
+_TYPES = {
+    "int": "integer", "int4": "integer", "int8": "bigint", "int2": "smallint", "bool": "boolean", "varchar": "character varying",
+    "float8": "double precision", "float4": "real", "decimal": "numeric", "timestamptz": "timestamp with time zone",
+    "timestamp": "timestamp without time zone",
+}  # fmt: skip
 _ACTIONS = {"function": ("EXECUTE",), "schema": ("USAGE", "CREATE"), "type": ("USAGE",), "database": ("CONNECT", "CREATE")}
 
 
@@ -57,10 +63,13 @@ def _schema(catalog: Catalog, question: Question) -> Answer:
 def _in_schema(catalog: Catalog, question: Question) -> Answer:
     if f"{question.kind}s" not in catalog.frames:
         return None, (Gate("name resolution", "unknown", f"the {question.kind}s were not captured"),), ()
-    text, mark, arguments = question.name.partition("(")
+    text, *behind = split_outside_quotes(question.name, "(")
     schema, name = name_parts(text)
+    foreign = other_database(catalog, text)
+    if foreign:
+        return None, (Gate("name resolution", "failed", foreign),), ()
     entities = list((catalog.functions if question.kind == "function" else catalog.types).values())
-    named = [item for item in entities if item.name == name and (not mark or _same(item.arguments, arguments))]
+    named = [item for item in entities if item.name == name and (not behind or _same(item.arguments, "(".join(behind)))]
     found = _chosen(catalog, question, schema, named)
     if isinstance(found, Resolved):
         near = tuple(close_to(name, {item.name for item in entities}))
@@ -79,14 +88,25 @@ def _chosen(catalog: Catalog, question: Question, schema: str | None, named: lis
         return Resolved(None, Gate("name resolution", "unknown", because))
     if usable:
         return min(usable, key=lambda item: schemas.index(str(item.schema)))
+    if not named and (schema is None or is_system_schema(schema)):
+        because = f"no schema of this database has a {question.kind} {question.name}; the server's own are not captured"
+        return Resolved(None, Gate("name resolution", "unknown", because))
     where = f"in schema {quoted(schema)}" if schema else f"on the search_path ({path.text or 'empty'})"
     elsewhere = f", but there is {', '.join(item.qualified for item in named)}" if named else ""
     return Resolved(None, Gate("name resolution", "failed", f"there is no {question.kind} {question.name} {where}{elsewhere}"))
 
 
 def _same(arguments: str | None, given: str) -> bool:
-    wanted = given.rstrip().removesuffix(")")
-    return "".join((arguments or "").split()).lower() == "".join(wanted.split()).lower()
+    """Return whether these are the arguments: their types, with or without their modes and names."""
+    known, wanted = _arguments(arguments or ""), _arguments(given.rstrip().removesuffix(")"))
+    return len(known) == len(wanted) and all(
+        one == other or one.endswith(f" {other}") for one, other in zip(known, wanted, strict=True)
+    )
+
+
+def _arguments(text: str) -> list[str]:
+    parts = (" ".join(part.split()) for part in split_outside_quotes(text, ","))
+    return [" ".join(_TYPES.get(word, word) for word in part.lower().split(" ")) for part in parts if part]
 
 
 def _named(entity: Entity) -> Gate:

@@ -8,96 +8,41 @@ applied to. EXECUTE on functions is always the caller's. In the source: `fireRIR
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kit.analyze.access.catalog import Catalog, Relation
 from kit.analyze.access.explanation import Question
-from kit.analyze.access.holding import WHOLE_ROW
 from kit.analyze.access.row_security import Added, Clause, Left, Policy, left
+from kit.analyze.access.uses import CHANGES, CHECKS, Applied, Call, Columns, Live, Reading, Use
+from kit.analyze.access.view_columns import base_columns, computed, live_below, live_of
 
-CHANGES = ("INSERT", "UPDATE", "DELETE")
-Columns = tuple[str, ...] | None
-# The tables whose policies are being followed.
+Records = Sequence[dict[str, Any]]
+# The views and the tables with sub-selects in their policies that are being followed.
 Stack = tuple[str, ...]
-ROW_ACTIONS = ("SELECT", *CHANGES)
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One relation that the server asks about: as whom, for what, and on the way through which views and policies.
-
-    `columns` None or empty: any one column suffices. `reads` are the columns that a WHERE or RETURNING of a change reads,
-    None where it reads none.
-    """
-
-    relation: Relation
-    user: str
-    privilege: str
-    columns: Columns = None
-    through: tuple[str, ...] = ()
-    is_of_policy: bool = False
-    # Behind a condition that is folded away, so that nothing of it is asked.
-    is_folded: bool = False
-    # Behind a computed column of a view, and not known whether that is the one that the statement reads.
-    is_doubtful: bool = False
-    reads: Columns = None
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What row security leaves of one of the relations."""
-
-    use: Use
-    event: str
-    clause: Clause
-    left: Left
-
-
-@dataclass(slots=True)
-class Reading:
-    """What a statement makes the server ask about, in the order in which it comes to it."""
-
-    catalog: Catalog
-    caller: str
-    added: frozenset[Added] = frozenset()
-    uses: list[Use] = field(default_factory=list)
-    applied: list[Applied] = field(default_factory=list)
-    # The records of function_uses that run as the caller.
-    functions: list[dict[str, Any]] = field(default_factory=list)
-    doubtful_functions: list[dict[str, Any]] = field(default_factory=list)
-    # Those of a WITH CHECK are made ready before any row is looked for.
-    checking_functions: list[dict[str, Any]] = field(default_factory=list)
-    # Tables whose policies read themselves again: the server refuses with 42P17.
-    loops: list[Relation] = field(default_factory=list)
-    # Views that take no such change, in words.
-    unchangeable: list[str] = field(default_factory=list)
-    targets: list[Relation] = field(default_factory=list)
-
-    @property
-    def seen(self) -> list[Applied]:
-        """Return what is left of the rows that the statement itself reads, not those that policies read."""
-        return [applied for applied in self.applied if applied.clause == "using" and not applied.use.is_of_policy]
 
 
 def read(catalog: Catalog, question: Question, relation: Relation, added: frozenset[Added] = frozenset()) -> Reading:
     """Return what the question's statement makes the server ask about, as if the policies `added` were there."""
     reading = Reading(catalog, question.role, added)
-    reads = question.read_columns if question.action in CHANGES else None
-    _visit(reading, Use(relation, question.role, question.action, question.columns, reads=reads), ())
+    is_change = question.action in CHANGES
+    reads = question.read_columns if is_change else None
+    live = live_of(catalog, relation, (reads or ()) if is_change else question.columns)
+    _visit(reading, Use(relation, question.role, question.action, question.columns, reads=reads, live=live), ())
     return reading
 
 
 def _visit(reading: Reading, use: Use, stack: Stack) -> None:
-    reading.uses.append(use)
+    if not use.is_dropped:
+        reading.uses.append(use)
     if use.reads is not None:
         reading.uses.append(replace(use, privilege="SELECT", columns=use.reads, reads=None))
     if use.relation.kind == "view":
         _visit_view(reading, use, stack)
     else:
         if use.privilege in CHANGES:
-            reading.targets.append(use.relation)
+            reading.targets.append(use)
         _visit_policies(reading, use, stack)
 
 
@@ -106,82 +51,48 @@ def _visit_view(reading: Reading, use: Use, stack: Stack) -> None:
     inner = reading.caller if view.is_security_invoker else view.owner
     records = reading.catalog.indexed("relation_uses", "user_kind", "user_oid").get(("view", view.oid), [])
     records = sorted(records, key=lambda record: record["position"])
-    if use.privilege == "SELECT":
-        _visit_read(reading, use, inner, records, use.columns, stack)
+    if use.privilege == "SELECT" and view.oid in stack:
+        reading.loops.append(view)
+    elif use.privilege == "SELECT":
+        _visit_read(reading, use, inner, records, (*stack, view.oid))
     elif use.privilege in CHANGES:
         _visit_changed(reading, use, inner, records, stack)
 
 
-def _visit_changed(reading: Reading, use: Use, inner: str, records: Sequence[dict[str, Any]], stack: Stack) -> None:
-    """Follow a change of a view to the table below it."""
-    known = reading.catalog.updatable.get(use.relation.oid, {})
-    fixed = known.get("fixed_columns") or ()
-    if use.privilege in (known.get("instead_of_events") or ()):
-        # A trigger takes the change; for UPDATE and DELETE the view is read to find the rows.
-        _visit_records(reading, use, inner, records if use.privilege != "INSERT" else [], stack)
-    elif known.get("updatable_events") is not None and use.privilege not in known["updatable_events"]:
-        name = use.relation.qualified
-        reading.unchangeable.append(f"{name} takes no {use.privilege}: not simple enough for the server, and without a trigger")
-    elif not set(fixed).isdisjoint(use.columns or ()):
-        reading.unchangeable.append(f"{use.relation.qualified} computes {', '.join(fixed)}, which cannot be written")
-    elif records:
-        _visit_base(reading, use, inner, records, fixed, stack)
-
-
-def _visit_base(
-    reading: Reading, use: Use, inner: str, records: Sequence[dict[str, Any]], fixed: Sequence[str], stack: Stack
-) -> None:
-    """Follow a change to the one table that an automatically updatable view is made of."""
-    base, *others = records
-    relation = reading.catalog.relations.get(base["relation_oid"])
-    if relation:
-        # The columns of the view's own definition are read as soon as the statement reads any.
-        reads = None if use.reads is None else tuple(base["column_names"])
-        mapped = _mapped(reading.catalog, relation, use.columns)
-        _visit(reading, replace(_below(use, relation, inner, use.privilege, mapped), reads=reads), stack)
-    # An INSERT looks at the view's condition only WITH CHECK OPTION; a computed column counts where it is read.
-    if use.privilege == "INSERT" and not use.relation.has_check_option:
-        return
-    _visit_read(reading, use, inner, others, use.reads or (), stack)
-
-
-def _visit_read(
-    reading: Reading, use: Use, inner: str, records: Sequence[dict[str, Any]], columns: Columns, stack: Stack
-) -> None:
-    """Follow the reading of these columns of a view (None: all): what a computed column needs, only where it is read."""
-    certain, doubtful = _computed(reading.catalog, use.relation, columns)
-    _call(reading, use, "view", use.relation.oid, use.relation.name, is_doubtful=doubtful)
+def _visit_read(reading: Reading, use: Use, inner: str, records: Records, stack: Stack) -> None:
+    """Follow the reading of a view: what a computed column needs, only where it is read."""
+    view = use.relation
+    joined = [record for record in records if record["target_column"] is None]
+    known = reading.catalog.updatable.get(view.oid, {})
+    is_merged = bool(known.get("is_merged"))
+    own = use.level if is_merged else reading.new_level(use.level, is_loose=True, is_apart=True)
+    # One that groups may still call its functions when there is nothing to be grouped.
+    calling = own if is_merged else reading.new_level(own, is_loose=True)
+    levels: dict[str, list[int]] = {}
+    columns = reading.catalog.columns.get(view.oid, [])
+    may_vanish = bool(known.get("has_outer_join")) and not all(use.live.has(column) for column in columns)
     for record in records:
-        if certain or record["target_column"] is None:
-            _visit_records(reading, use, inner, [record], stack)
-        elif doubtful:
-            _visit_records(reading, replace(use, is_doubtful=True), inner, [record], stack)
+        is_own = record["target_column"] is None
+        # Of several, it is not known whether they are joined or stand in a sub-select.
+        level = own if is_own and len(joined) == 1 else reading.new_level(own, is_loose=is_own)
+        levels.setdefault(record["target_column"] or "", []).append(level)
+        reading.levels[level].may_vanish = level != own and may_vanish
+        _visit_record(reading, use, inner, record, level, stack, is_single=len(joined) == 1)
+    _call(reading, replace(use, level=calling), "view", view.name, {k: v for k, v in levels.items() if k})
 
 
-def _computed(catalog: Catalog, view: Relation, columns: Columns) -> tuple[bool, bool]:
-    """Return whether the view's computed columns are surely read, and whether some may be."""
-    fixed = catalog.updatable.get(view.oid, {}).get("fixed_columns") or ()
-    if columns is None or WHOLE_ROW in columns or set(fixed[:1]) == set(fixed) & set(columns) != set():
-        return True, False
-    # Only of a view that can be changed it is known which columns are computed.
-    is_known = bool(catalog.updatable.get(view.oid, {}).get("updatable_events"))
-    return False, bool(columns) and (not is_known or not set(fixed).isdisjoint(columns))
-
-
-def _mapped(catalog: Catalog, base: Relation, columns: Columns) -> Columns:
-    """Return the base's columns of these names; a view that renames them is taken to need any one."""
-    if not columns or not set(columns) <= set(catalog.columns.get(base.oid, ())):
-        return None
-    return columns
-
-
-def _visit_records(reading: Reading, use: Use, user: str, records: Sequence[dict[str, Any]], stack: Stack) -> None:
-    for record in records:
-        relation = reading.catalog.relations.get(record["relation_oid"])
-        for privilege in record["privileges"] if relation else ():
-            assert relation is not None
-            columns = tuple(record["column_names"]) if privilege == "SELECT" else None
-            _visit(reading, _below(use, relation, user, privilege, columns), stack)
+def _visit_record(
+    reading: Reading, use: Use, user: str, record: dict[str, Any], level: int, stack: Stack, *, is_single: bool
+) -> None:
+    relation = reading.catalog.relations.get(record["relation_oid"])
+    for privilege in record["privileges"] if relation else ():
+        assert relation is not None
+        columns = tuple(record["column_names"]) if privilege == "SELECT" else None
+        live = live_below(reading.catalog, use.relation, record, use.live, is_single=is_single)
+        is_doubtful = use.is_doubtful or not use.live.has(record["target_column"])
+        is_dropped = use.is_dropped or not use.live.may_have(record["target_column"])
+        below = _below(use, relation, user, privilege, columns)
+        _visit(reading, replace(below, live=live, level=level, is_doubtful=is_doubtful, is_dropped=is_dropped), stack)
 
 
 def _below(use: Use, relation: Relation, user: str, privilege: str, columns: Columns) -> Use:
@@ -189,56 +100,125 @@ def _below(use: Use, relation: Relation, user: str, privilege: str, columns: Col
     return replace(use, relation=relation, user=user, privilege=privilege, columns=columns, through=through, reads=None)
 
 
+def _visit_changed(reading: Reading, use: Use, inner: str, records: Records, stack: Stack) -> None:
+    """Follow a change of a view to the table below it."""
+    known = reading.catalog.updatable.get(use.relation.oid, {})
+    fixed = computed(reading.catalog, use.relation, use.columns)
+    name = use.relation.qualified
+    if use.privilege in (known.get("instead_of_events") or ()):
+        # A trigger takes the change and is given the whole row; for UPDATE and DELETE the view is read to find it.
+        if use.privilege != "INSERT":
+            _visit_read(reading, replace(use, live=Live(), reads=None), inner, records, (*stack, use.relation.oid))
+    elif known.get("updatable_events") is not None and use.privilege not in known["updatable_events"]:
+        reading.unchangeable.append(f"{name} takes no {use.privilege}: not simple enough for the server, and without a trigger")
+    elif fixed:
+        reading.unchangeable.append(f"{name} computes {', '.join(fixed)}, which cannot be written")
+    elif records:
+        _visit_base(reading, use, inner, records, stack)
+
+
+def _visit_base(reading: Reading, use: Use, inner: str, records: Records, stack: Stack) -> None:
+    """Follow a change to the one table that an automatically updatable view is made of."""
+    catalog, view = reading.catalog, use.relation
+    base, *others = records
+    relation = catalog.relations.get(base["relation_oid"])
+    is_checked = use.is_checked or view.has_check_option
+    # An INSERT looks at the view's condition only WITH CHECK OPTION, before there is any row.
+    has_condition = use.privilege != "INSERT" or is_checked
+    if relation:
+        # The columns of the view's own definition are read as soon as the statement reads any.
+        reads = None if use.reads is None else tuple(base["column_names"])
+        below = _below(use, relation, inner, use.privilege, base_columns(catalog, view, use.columns))
+        live = live_below(catalog, view, base, use.live, is_single=True) if has_condition else Live(frozenset())
+        cascades = use.is_checked or view.cascades_check
+        _visit(reading, replace(below, reads=reads, live=live, is_checked=cascades), stack)
+    _call(reading, use, "view", view.name, has_condition=use.privilege != "INSERT")
+    if is_checked and use.privilege in ("INSERT", "UPDATE"):
+        _call(reading, replace(use, level=CHECKS, live=Live(frozenset())), "view", view.name)
+    for record in others:
+        is_of_condition = record["target_column"] is None
+        if has_condition if is_of_condition else use.live.may_have(record["target_column"]):
+            level = reading.new_level(use.level, is_loose=is_of_condition and use.privilege != "INSERT")
+            _visit_record(reading, use, inner, record, level, stack, is_single=True)
+
+
 def _visit_policies(reading: Reading, use: Use, stack: Stack) -> None:
-    for event, clause in _clauses(use.privilege, does_read=use.reads is not None):
-        found = left(reading.catalog, use.user, use.relation, event, clause, reading.added)
-        reading.applied.append(Applied(use, event, clause, found))
-        for policy in found.policies:
-            _visit_policy(reading, use, policy, clause, policy.name in found.folded, stack)
-
-
-def _clauses(privilege: str, *, does_read: bool) -> Iterator[tuple[str, Clause]]:
-    """Yield what is applied, by CREATE POLICY's table of policies by command."""
-    if privilege in ("SELECT", "UPDATE", "DELETE"):
-        yield privilege, "using"
-    if privilege in ("INSERT", "UPDATE"):
-        yield privilege, "check"
-    if does_read and privilege in CHANGES:
-        yield "SELECT", "using"
-
-
-def _visit_policy(reading: Reading, use: Use, policy: Policy, clause: Clause, is_folded: bool, stack: Stack) -> None:
-    kind = "policy check" if clause == "check" and policy.has_check else "policy using"
-    table = use.relation
-    records = [
-        record
-        for record in reading.catalog.indexed("relation_uses", "user_kind", "user_oid").get((kind, table.oid), [])
-        if record["user_name"] == policy.name
-    ]
-    if records and table.oid in stack:
+    """Apply the policies of a table, all of them before any of their sub-selects is followed."""
+    table, found = use.relation, list(_applied(reading, use))
+    reading.applied.extend(found if not use.is_dropped else ())
+    if not use.is_dropped and any(item.stage == "using" and item.left.rows == "none" for item in found):
+        reading.levels[use.level].is_empty = True
+        reading.levels[use.level].is_cleared |= table.kind == "partitioned table"
+    reads_more = any(_sub_selects(reading.catalog, table, policy) for item in found for policy in item.left.policies)
+    if reads_more and table.oid in stack:
         reading.loops.append(table)
         return
+    below = (*stack, table.oid) if reads_more else stack
+    for item in found:
+        for policy in item.left.policies:
+            _visit_policy(reading, item, policy, below)
+
+
+def _applied(reading: Reading, use: Use) -> Iterator[Applied]:
+    for event, stage, clause in _clauses(use.privilege, does_read=use.reads is not None):
+        found: Left = left(reading.catalog, use.user, use.relation, event, clause, reading.added)
+        yield Applied(use, event, stage, found, clause)
+
+
+def _clauses(privilege: str, *, does_read: bool) -> Iterator[tuple[str, Clause, Clause]]:
+    """Yield whose policies are applied, when and by which expression: CREATE POLICY's table of policies by command.
+
+    New rows of a statement that reads must also be ones that it may see.
+    """
+    if privilege in ("SELECT", "UPDATE", "DELETE"):
+        yield privilege, "using", "using"
+    if does_read and privilege in ("UPDATE", "DELETE"):
+        yield "SELECT", "using", "using"
+    if privilege in ("INSERT", "UPDATE"):
+        yield privilege, "check", "check"
+        if does_read:
+            yield "SELECT", "check", "using"
+
+
+def _sub_selects(catalog: Catalog, table: Relation, policy: Policy) -> list[dict[str, Any]]:
+    """Return what the policy's sub-selects read, in either of its expressions."""
+    kinds = catalog.indexed("relation_uses", "user_oid").get((table.oid,), [])
+    return [record for record in kinds if record["user_name"] == policy.name and record["user_kind"].startswith("policy")]
+
+
+def _visit_policy(reading: Reading, applied: Applied, policy: Policy, stack: Stack) -> None:
+    use, table = applied.use, applied.use.relation
+    kind = "policy check" if applied.clause == "check" and policy.has_check else "policy using"
+    records = [record for record in _sub_selects(reading.catalog, table, policy) if record["user_kind"] == kind]
     through = (*use.through, f'policy "{policy.name}" on {table.qualified}')
-    inside = Use(table, use.user, use.privilege, None, use.through, is_of_policy=True, is_folded=use.is_folded or is_folded)
-    _call(reading, inside, kind, table.oid, policy.name, is_check=clause == "check")
+    level = CHECKS if applied.stage == "check" else use.level
+    is_dropped = use.is_dropped or policy.name in applied.left.folded
+    inside = replace(use, columns=None, through=through, is_of_policy=True, reads=None, live=Live(), level=level)
+    inside = replace(inside, is_dropped=is_dropped)
+    apart = reading.new_level(level)
+    # Which of a policy's functions stand in its sub-selects is not known.
+    _call(reading, inside, kind, policy.name, {"": [apart] if records else []})
     for record in records:
         relation = reading.catalog.relations.get(record["relation_oid"])
         for privilege in record["privileges"] if relation else ():
             assert relation is not None
             columns = tuple(record["column_names"]) if privilege == "SELECT" else None
-            below = Use(relation, use.user, privilege, columns, through, is_of_policy=True, is_folded=inside.is_folded)
-            _visit(reading, below, (*stack, table.oid))
+            place = apart if len(records) == 1 else reading.new_level(apart, is_loose=True)
+            below = replace(inside, relation=relation, privilege=privilege, columns=columns, level=place)
+            _visit(reading, replace(below, live=live_of(reading.catalog, relation, columns)), stack)
 
 
 def _call(
-    reading: Reading, use: Use, kind: str, relation_oid: str, name: str, *, is_doubtful: bool = False, is_check: bool = False
+    reading: Reading, use: Use, kind: str, name: str, inside: Mapping[str, list[int]] | None = None, *, has_condition: bool = True
 ) -> None:
-    """Note the functions that a view or a policy calls: each runs with the caller's right to EXECUTE."""
-    if use.is_folded:
-        return
-    found = reading.catalog.indexed("function_uses", "user_kind", "relation_oid").get((kind, relation_oid), [])
-    calls = [record for record in found if record["user_name"] == name]
-    if is_check:
-        reading.checking_functions.extend(calls)
-    else:
-        (reading.doubtful_functions if is_doubtful or use.is_doubtful else reading.functions).extend(calls)
+    """Note the functions that a view or a policy calls: each runs with the caller's right to EXECUTE.
+
+    `inside` are the levels of sub-selects that may hold the call instead, by the view's column.
+    """
+    found = reading.catalog.indexed("function_uses", "user_kind", "relation_oid").get((kind, use.relation.oid), [])
+    for record in found if not use.is_dropped else ():
+        column = record["target_column"]
+        if record["user_name"] == name and use.live.may_have(column) and (has_condition or column is not None):
+            is_doubtful = use.is_doubtful or not use.live.has(column)
+            levels = (use.level, *(inside or {}).get(column or "", ()))
+            reading.calls.append(Call(record, levels, is_doubtful, is_of_column=column is not None))

@@ -94,15 +94,21 @@ def _owners(owner: str, others: Sequence[str] = ()) -> str:
 
 def _inheriting(catalog: Catalog, role: str) -> str:
     """Return who else gets what is granted to this role: they inherit from it."""
-    graph = catalog.access.graph
-    members = [name for name in sorted(graph.names - graph.superusers - {role}) if role in graph.privileges_of(name)]
+    key, graph = ("members", role), catalog.access.graph
+    if key not in catalog.known:
+        others = sorted(graph.names - graph.superusers - {role})
+        catalog.known[key] = [name for name in others if role in graph.privileges_of(name)]
+    members = catalog.known[key]
     return f"the same to {_some(quoted(name) for name in members)}, by membership" if members else ""
 
 
 def _reachable(catalog: Catalog, role: str, schema: str) -> str:
     """Return what in the schema is granted already and waits only for USAGE."""
-    relations = [item for item in catalog.relations.values() if item.schema == schema]
-    waiting = [item.qualified for item in relations if _is_usable(catalog, role, item)]
+    key = ("reachable", role, schema)
+    if key not in catalog.known:
+        relations = [item for item in catalog.relations.values() if item.schema == schema]
+        catalog.known[key] = [item.qualified for item in relations if _is_usable(catalog, role, item)]
+    waiting = catalog.known[key]
     return f"what is granted in it already: {_some(waiting)}" if len(waiting) > 1 else ""
 
 

@@ -19,6 +19,10 @@ from kit.analyze.names import is_system_schema
 from kit.errors import ParameterError
 
 NEAR_LIMIT = 8
+# Names of one schema resemble each other by chance below the first; in a short name one letter weighs more.
+_RATIO, _SHORT_RATIO, _SHORT = 0.75, 0.6, 5
+_SHORTEST_PART = 3
+_JOINTS = frozenset("_-.@")
 _ORIGINS = {
     "role in database": "set by ALTER ROLE … IN DATABASE",
     "role": "set by ALTER ROLE",
@@ -46,17 +50,26 @@ def name_parts(text: str) -> tuple[str | None, str]:
     >>> name_parts('Shop."Order lines"')
     ('shop', 'Order lines')
     """
-    parts = [identifiers(part) for part in _dotted(text.strip())]
-    if not 1 <= len(parts) <= 3 or any(part is None or len(part) != 1 for part in parts):
-        hint = 'Write it as SQL would: orders, app.orders or app."Order lines".'
-        raise ParameterError(f"{text!r} is not the name of a relation.", hint)
-    names = [part[0] for part in parts if part]
+    names = _names(text)
     return (names[-2] if len(names) > 1 else None), names[-1]
+
+
+def _names(text: str) -> list[str]:
+    """Return the names between the dots: of an object, before it of its schema, before that of its database."""
+    parts = [identifiers(part) for part in split_outside_quotes(text.strip(), ".")]
+    names = [part[0] for part in parts if part is not None and len(part) == 1 and part[0]]
+    if len(names) != len(parts) or len(names) > 3:
+        hint = 'Write it as SQL would: orders, app.orders or app."Order lines".'
+        raise ParameterError(f"{text!r} is not a name.", hint)
+    return names
 
 
 def resolve(catalog: Catalog, role: str, text: str) -> Resolved:
     """Return what the server finds under this name for a session of the role."""
     schema, name = name_parts(text)
+    foreign = other_database(catalog, text)
+    if foreign:
+        return Resolved(None, Gate("name resolution", "failed", foreign))
     if schema is None:
         return _along_path(catalog, role, name)
     if schema in catalog.schemas and (schema, name) in catalog.by_name:
@@ -67,6 +80,14 @@ def resolve(catalog: Catalog, role: str, text: str) -> Resolved:
     what = f"schema {quoted(schema)} has no relation {quoted(name)}"
     what = what if schema in catalog.schemas else f"there is no schema {quoted(schema)}"
     return _absent(catalog, name, f"{what} in database {quoted(catalog.access.database)}")
+
+
+def other_database(catalog: Catalog, text: str) -> str | None:
+    """Return why the server refuses a name of three parts, if its first is not the database that was looked at."""
+    database, here = _names(text)[:-2], catalog.access.database
+    if database in ([], [here]):
+        return None
+    return f"{text} names database {quoted(database[0])}: a session sees only its own database, which is {quoted(here)}"
 
 
 def session_path(catalog: Catalog, role: str) -> SearchPath:
@@ -133,12 +154,24 @@ def near_names(catalog: Catalog, name: str) -> tuple[str, ...]:
 
 
 def _nearest(name: str, names: dict[str, str]) -> tuple[str, ...]:
-    same = sorted(key for key, value in names.items() if value.lower() == name.lower())
+    """Return the keys whose values differ in letter case, then by little, then by what stands before or behind."""
+    folded = name.lower()
     by_letters: dict[str, list[str]] = {}
     for key, value in names.items():
         by_letters.setdefault(value.lower(), []).append(key)
-    close = difflib.get_close_matches(name.lower(), by_letters, n=NEAR_LIMIT, cutoff=0.75)
-    return tuple(dict.fromkeys((*same, *(key for letters in close for key in sorted(by_letters[letters])))))[:NEAR_LIMIT]
+    same = [folded] if folded in by_letters else []
+    close = difflib.get_close_matches(folded, by_letters, n=NEAR_LIMIT, cutoff=_SHORT_RATIO if len(name) <= _SHORT else _RATIO)
+    longer = sorted(letters for letters in by_letters if _is_within(folded, letters))
+    found = dict.fromkeys((*same, *close, *longer))
+    return tuple(key for letters in found for key in sorted(by_letters[letters]))[:NEAR_LIMIT]
+
+
+def _is_within(one: str, other: str) -> bool:
+    """Return whether one is the other with something before or behind, as in `api` and `shop_api`."""
+    shorter, longer = sorted((one, other), key=len)
+    joints = {longer[len(shorter) : len(shorter) + 1] * longer.startswith(shorter)}
+    joints |= {longer[-len(shorter) - 1 : -len(shorter)] * longer.endswith(shorter)}
+    return len(shorter) >= _SHORTEST_PART and bool(joints & _JOINTS)
 
 
 def close_to(name: str, names: Iterable[str]) -> list[str]:
@@ -175,12 +208,16 @@ def _unknown(because: str) -> Gate:
     return Gate("name resolution", "unknown", because)
 
 
-def _dotted(text: str) -> list[str]:
-    """Return the parts between dots that stand outside of double quotes."""
+def split_outside_quotes(text: str, mark: str) -> list[str]:
+    """Return the parts between the marks that stand outside of double quotes.
+
+    >>> split_outside_quotes('app."f(x)"(integer)', "(")
+    ['app."f(x)"', 'integer)']
+    """
     parts, is_quoted = [""], False
     for letter in text:
         is_quoted ^= letter == '"'
-        if letter == "." and not is_quoted:
+        if letter == mark and not is_quoted:
             parts.append("")
         else:
             parts[-1] += letter

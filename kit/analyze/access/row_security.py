@@ -6,12 +6,13 @@ source `check_enable_rls` (rls.c) and `get_row_security_policies` (rowsecurity.c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kit.analyze.access.catalog import Catalog, Relation
 from kit.analyze.access.explanation import Rows
+from kit.analyze.policies import truth
 
 Clause = Literal["using", "check"]
 # Role, relation's OID and event of a policy that is not there yet.
@@ -72,12 +73,20 @@ def exemption(catalog: Catalog, role: str, relation: Relation) -> str | None:
 
 
 def left(
-    catalog: Catalog, role: str, relation: Relation, event: str, clause: Clause = "using", added: Collection[Added] = ()
+    catalog: Catalog, role: str, relation: Relation, event: str, clause: Clause = "using", added: frozenset[Added] = frozenset()
 ) -> Left:
     """Return what row security leaves of the relation to the role for SELECT, INSERT, UPDATE or DELETE.
 
     `added` are policies that are not there yet and let everything through.
     """
+    key = ("left", role, relation.oid, event, clause, (role, relation.oid, event) in added)
+    if key not in catalog.known:
+        catalog.known[key] = _left(catalog, role, relation, event, clause, added)
+    found: Left = catalog.known[key]
+    return found
+
+
+def _left(catalog: Catalog, role: str, relation: Relation, event: str, clause: Clause, added: frozenset[Added]) -> Left:
     exempt = exemption(catalog, role, relation)
     if exempt:
         return Left("all", exempt)
@@ -137,7 +146,7 @@ def _policy(row: Mapping[str, Any]) -> Policy:
 
 
 def _truth(expression: str | None) -> bool | None:
-    return {"true": True, "false": False}.get(expression or "")
+    return truth(expression) if expression else None
 
 
 def _because(rows: Rows, applying: list[Policy], relation: Relation, event: str, clause: Clause) -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kit.analyze.access.role_graph import RoleGraph
+from kit.analyze.policies import truth
 from kit.evidence.model import Frames
 
 ROW_ACTIONS = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -28,7 +29,6 @@ Codes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 
-_TRUTH = {"true": True, "false": False, "NULL::boolean": False}
 _MAY_PASS, _PASSES, _BARS, _MAY_BAR = 1, 2, 4, 8
 
 
@@ -183,10 +183,10 @@ def _bits(policy: Mapping[str, Any], action: str) -> int:
     if policy["command"] not in ("ALL", action) or not policy["has_with_check" if clause == "check" else "has_using"]:
         return 0
     expression = policy.get(f"{clause}_expression")
-    truth = _TRUTH.get(expression) if isinstance(expression, str) else None
+    always = truth(expression) if isinstance(expression, str) else None
     if policy["is_permissive"]:
-        return 0 if truth is False else _MAY_PASS | (_PASSES if truth else 0)
-    return 0 if truth else _MAY_BAR | (_BARS if truth is False else 0)
+        return 0 if always is False else _MAY_PASS | (_PASSES if always else 0)
+    return 0 if always else _MAY_BAR | (_BARS if always is False else 0)
 
 
 def _levels(frames: Frames, secured: Places) -> Iterator[dict[int, set[int]]]:

@@ -6,12 +6,15 @@ a role with BYPASSRLS), and that an exposed role, or one bound by those policies
 Why it matters: a view reads as its owner. The policies of the table are asked about the owner, find nothing to hide, and
 whoever may query the view sees all rows that it selects.
 
-What to do: from PostgreSQL 15 on let the view read as whoever asks (`security_invoker`). They then need SELECT on the
-tables behind it: grant it first where it is missing. Before 15, give the view to an owner whom the policies bind.
+What to do: from PostgreSQL 15 on let the view read as whoever asks (`security_invoker`). They then need their own grants on
+what is behind it: the remedy gives these first to whoever uses the view today. Where the policies would leave a reader
+nothing, no grant helps, and the remedy is in words. Before 15, give the view to an owner whom the policies bind.
 
 Known limits: a warning, because a view may be meant as a window: with a WHERE of its own it can be as strict as a policy.
 Counted are exposed roles (kit.toml, else PUBLIC, `anon` and `authenticated`), and roles that may read the table itself,
-but only some of its rows. Views under views are followed. Materialized views are copies of the rows, and not judged.
+but only some of its rows. Views under views are followed. Materialized views are copies of the rows: see
+exposed_tables_without_row_security. Who uses a view through PUBLIC is taken from the exposed roles and the login roles.
+Schemas of a provider of hosted databases are left out.
 
 References: PostgreSQL manual, CREATE VIEW (security_invoker); Supabase splinter, 0010 "Security definer view".
 """
@@ -27,7 +30,8 @@ from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
 from kit.analyze.definers import DefinerViews, Record
 from kit.analyze.exposure import PUBLIC, Exposure
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, Severity, Subject, quoted
-from kit.analyze.service_roles import in_user_schema
+from kit.analyze.service_roles import in_user_schema, provider_schemas
+from kit.analyze.users import EXPLAINER_NEEDS, Invoking, Users
 from kit.checks.permissions._many import by_schema, listed
 from kit.evidence.model import Frames
 
@@ -36,6 +40,9 @@ NEEDS = (*ACCESS_NEEDS, "column_grants", "relation_uses")
 SEVERITIES: tuple[Severity, ...] = ("warning",)
 
 _INVOKER_SINCE = 150_000
+_REMEDY_NEEDS = (*EXPLAINER_NEEDS, "default_privileges")
+# More than so many want a look at how they came about, not a statement each.
+_VIEWS_ASKED = 60
 _DATA = mask(DATA_PRIVILEGES)
 
 
@@ -45,16 +52,24 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterator[Judgement
     yield from exposure.not_examined()
     relations = frames["relations"]
     yield Examined(int(((relations["kind"] == "view") & in_user_schema(relations["schema_name"])).sum()))
-    views = DefinerViews(frames, exposure)
-    candidates = list(views)
+    views, kept = DefinerViews(frames, exposure), provider_schemas(frames)
+    candidates = [found for found in views if found[1]["schema_name"] not in kept]
     held = {role: exposure.relation_privileges(role) for role in _roles(frames, exposure)} if candidates else {}
-    version = frames.identity.server_version if frames.identity else 0
     found = []
     for place, view, tables in candidates:
         readers = [role for role, bits in held.items() if bits[place] & _DATA and _is_bound(role, bits, tables, views, exposure)]
         if readers:
-            found.append(_finding(place, view, tables, readers, version))
-    yield from by_schema(found, "views")
+            found.append((place, view, tables, readers))
+    invoking = _invoking(frames, exposure) if 0 < len(found) <= _VIEWS_ASKED else None
+    yield from by_schema((_finding(*one, invoking) for one in found), "views")
+
+
+def _invoking(frames: Frames, exposure: Exposure) -> Invoking | None:
+    """Return what tells the grants that readers would need; None where it cannot be told, or there is no such option."""
+    version = frames.identity.server_version if frames.identity else 0
+    if version < _INVOKER_SINCE or any(name not in frames for name in _REMEDY_NEEDS):
+        return None
+    return Invoking(frames, Users(frames, exposure), exposure.access)
 
 
 def _roles(frames: Frames, exposure: Exposure) -> list[str]:
@@ -73,22 +88,32 @@ def _is_bound(role: str, bits: Masks, tables: list[Record], views: DefinerViews,
     return False
 
 
-def _finding(place: int, view: Record, tables: list[Record], readers: list[str], version: int) -> Finding:
+def _finding(place: int, view: Record, tables: list[Record], readers: list[str], invoking: Invoking | None) -> Finding:
     subject = Subject(kind="view", name=view["relation_name"], schema=view["schema_name"])
     shown = listed([Subject("table", table["relation_name"], table["schema_name"]).qualified for table in tables])
     who = listed(["every role" if role == PUBLIC else f'"{role}"' for role in readers])
-    owner = quoted(view["owner_name"])
-    words = (
-        f"Give the view to an owner whom the policies bind: alter view {subject.qualified} owner to such a role, with SELECT on "
-        f"{shown}. Or write the condition of the policies into the view. (security_invoker needs PostgreSQL 15.)"
-    )
+    grants = invoking.grants(view["relation_oid"], place) if invoking else None
     return Finding(
         severity="warning",
         subject=subject,
-        message=f"view {subject.qualified} reads {shown} as {owner}, whom row security does not bind, and {who} may query it",
-        remedy=f"alter view {subject.qualified} set (security_invoker = true)" if version >= _INVOKER_SINCE else words,
+        message=f"view {subject.qualified} reads {shown} as {quoted(view['owner_name'])}, whom row security does not bind, "
+        f"and {who} may query it",
+        remedy=_words(subject, shown) if grants is None else _statements(subject, grants),
         evidence=("relations", (place,)),
         value=float(len(tables)),
         unit="tables",
         relations=frozenset({view["relation_name"], *(table["relation_name"] for table in tables)}),
+    )
+
+
+def _statements(view: Subject, grants: list[str]) -> str:
+    return ";\n".join((*grants, f"alter view {view.qualified} set (security_invoker = true)"))
+
+
+def _words(view: Subject, shown: str) -> str:
+    return (
+        f"Decide which rows of {shown} each reader is to see. Write policies that give them these rows, grant the readers what "
+        f"{view.qualified} reads, and only then let it read as whoever asks (security_invoker, from PostgreSQL 15 on) or give "
+        f"it to an owner whom the policies bind. Or write the condition of the policies into the view. Done in another "
+        "order, the readers lose what they see today."
     )

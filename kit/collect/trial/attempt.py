@@ -14,6 +14,7 @@ from typing import Any
 from kit.collect import masking
 from kit.collect.connection import open_database
 from kit.collect.secrecy import secrecy_of
+from kit.collect.trial.claim_values import hider
 from kit.collect.trial.facts import Facts, Session, facts_of, session_of
 from kit.collect.trial.functions import Calls, functions_called
 from kit.collect.trial.records import Outcome, Subject, Trial, VisibleRows
@@ -43,12 +44,13 @@ def try_access(
     for an unknown role; CaptureError where the server does not answer.
     """
     subject = Subject(role, relation, action.upper(), None if statement is None else read_statement(statement))
+    hide = hider(claims or {}, role)
     started_at, clock, secrecy = datetime.now(UTC), time.perf_counter(), secrecy_of([source.conninfo])
     try:
         with open_database(source.conninfo, DEADLINE_SECONDS) as database:
-            return _tried(Trying(database, subject, secrecy, claims or {}, count_limit, started_at, clock))
+            return _tried(Trying(database, subject, secrecy, hide, claims or {}, count_limit, started_at, clock))
     except FAULTS as error:
-        words = secrecy.text(message(error))
+        words = secrecy.text(message(error, hide))
         raise CaptureError(f"The server did not answer the trial: {words}", "See `kit run`: it names the broken layer.") from None
 
 
@@ -98,9 +100,9 @@ def _trial(
         outcome=outcome,
         is_row_security_active=is_active,
         rows=rows or VisibleRows(),
-        plan=None if plan is None else trying.secrecy.text(plan, pairs=False),
+        plan=None if plan is None else trying.secrecy.text(trying.hide(plan), pairs=False),
         sent=tuple(trying.sent),
-        notes=tuple(trying.notes),
+        notes=tuple(map(trying.hide, trying.notes)),
         at=trying.started_at,
         seconds=round(time.perf_counter() - trying.clock, 3),
     )
@@ -134,8 +136,11 @@ def _warnings(trying: Trying, session: Session, facts: Facts, calls: Calls) -> I
     own = [called.signature for called in calls.functions if not called.is_builtin]
     if own:
         yield f"Planning may run, and counting does run, functions as the role: {', '.join(own)}."
-    if session.is_superuser and own:
-        yield "The asker is a superuser, and a function of a policy may RESET ROLE: ask as a role that may only set this one."
+    volatile = [called.signature for called in calls.functions if called.is_volatile]
+    if volatile and trying.subject.action == "SELECT":
+        yield f"Volatile functions of policies run when rows are counted, and the trial is rolled back: {', '.join(volatile)}."
+    if session.power and own:
+        yield f"The asker {session.power}: a function that left the role would have such rights. Better ask as a role without."
     if trying.claims.get("role", trying.subject.role) != trying.subject.role:
         yield "The claims name another role than the one that was tried."
     if unsettable_claims(trying.claims):
@@ -153,6 +158,9 @@ def _obstacle(subject: Subject, session: Session, facts: Facts, statement: State
     if calls.denied:
         names = ", ".join(f"{called.signature} ({called.called_by})" for called in calls.denied)
         return f"the role lacks EXECUTE on {names}; running it has crashed some hosted servers"
+    if session.power and calls.leaving:
+        names = ", ".join(calls.leaving)
+        return f"the asker {session.power}, and SET ROLE may be undone by {names}: ask as a role that may only set this one"
     if statement.has_parameters and session.version < 160_000:
         return "a statement with $1 parameters is explained from PostgreSQL 16 on; put values in their place"
     if statement.has_parameters and ";" in statement.text:

@@ -16,12 +16,15 @@ Ask = Callable[[str], list[tuple[Any, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The asker's session as the server gave it; `settings` by name: setting, source, context."""
+    """The asker's session as the server gave it; `settings` by name: setting, source, context.
+
+    `power` says why nobody's function may become the asker: READ ONLY stops neither COPY TO PROGRAM nor a superuser's eyes.
+    """
 
     session_user: str
     database: str
     version: int
-    is_superuser: bool
+    power: str | None
     is_pooled: bool
     settings: Mapping[str, tuple[str, str, str]]
 
@@ -48,10 +51,14 @@ def session_of(ask: Ask, process: int) -> Session:
     """
     row = ask("""
 select session_user::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text, pg_catalog.pg_backend_pid(),
-  pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('is_superuser')""")[0]
+  pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('is_superuser'),
+  pg_catalog.pg_has_role(session_user, 'pg_execute_server_program', 'MEMBER'),
+  pg_catalog.pg_has_role(session_user, 'pg_write_server_files', 'MEMBER'),
+  pg_catalog.pg_has_role(session_user, 'pg_read_server_files', 'MEMBER')""")[0]
+    power = "is a superuser" if row[4] == "on" else "may run programs or open files on the server" if any(row[5:]) else None
     settings = ask("select s.name, s.setting, s.source, s.context from pg_catalog.pg_settings as s")
     known = {name.lower(): tuple(rest) for name, *rest in settings}
-    return Session(row[0], row[1], int(row[3]), row[4] == "on", row[2] != process, known)
+    return Session(row[0], row[1], int(row[3]), power, row[2] != process, known)
 
 
 def facts_of(ask: Ask, session: Session, subject: Subject) -> Facts:

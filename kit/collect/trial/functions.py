@@ -9,7 +9,8 @@ functions in pg_catalog, so they are read from the node trees.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,16 +34,25 @@ _FUNCTIONS = ":(?:funcid|opfuncid|aggfnoid|winfnoid) ([1-9][0-9]*)"
 _RELATIONS = ":relid ([1-9][0-9]*)"
 _COMMANDS = {"SELECT": "r*", "INSERT": "ar*", "UPDATE": "wr*", "DELETE": "dr*", "MERGE": "arwd*"}
 _WRITING_DEFAULTS = ("INSERT", "UPDATE", "MERGE")
+# Functions of the server that set the role, or run a text that may.
+_ROLE_LEAVING = re.compile(r"(set_config|\w+_to_xml\w*|ts_stat|ts_rewrite)\(")
+# Queries put together at run time: EXECUTE, FOR … IN EXECUTE, RETURN QUERY EXECUTE and OPEN … FOR EXECUTE.
+_DYNAMIC = ("PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors", '"dynquery"')
 
 
 @dataclass(frozen=True, slots=True)
 class CalledFunction:
-    """One function that would be called: its signature, by what, and whether the role may execute it."""
+    """One function that would be called: its signature, by what, and whether the role may execute it.
+
+    `may_leave_role`: it can undo SET ROLE, which only a SECURITY DEFINER function cannot.
+    """
 
     signature: str
     called_by: str
     may_execute: bool
     is_builtin: bool = False
+    is_volatile: bool = False
+    may_leave_role: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,12 @@ class Calls:
     def denied(self) -> tuple[CalledFunction, ...]:
         """The functions that the role may not execute."""
         return tuple(function for function in self.functions if not function.may_execute)
+
+    @property
+    def leaving(self) -> tuple[str, ...]:
+        """The functions that can undo SET ROLE, or of which that is not known."""
+        named = [f"{function.signature} ({function.called_by})" for function in self.functions if function.may_leave_role]
+        return (*named, *self.unread)
 
 
 @dataclass(slots=True)
@@ -152,15 +168,35 @@ def _behind_functions(search: _Search, path: Sequence[str]) -> dict[int, bool]:
     rows = search.ask(_functions(search, new)) if new else []
     for oid in new - {int(row[0]) for row in rows}:  # dropped meanwhile
         del search.callers[oid]
-    for oid, signature, may_execute, is_builtin, is_read, language, source, own_path, tree, inside in rows:
-        search.found[int(oid)] = CalledFunction(signature, search.callers[int(oid)], may_execute, is_builtin)
+    for oid, signature, may_execute, is_builtin, is_volatile, sets_role, is_read, *body in rows:
+        leaves_role = sets_role or (is_builtin and _ROLE_LEAVING.match(signature) is not None)
         if is_read:
-            caller = f"the function {signature}"
-            search.call(map(int, tree), caller)
-            found |= dict.fromkeys(map(int, inside), False)
-            places = path if own_path is None else path_names(own_path)
-            found |= dict.fromkeys(_body(search, language, source, places, caller), False)
+            relations, sets_role = _inside(search, f"the function {signature}", path, *body)
+            found |= dict.fromkeys(relations, False)
+            leaves_role |= sets_role
+        caller = search.callers[int(oid)]
+        search.found[int(oid)] = CalledFunction(signature, caller, may_execute, is_builtin, is_volatile, leaves_role)
     return found
+
+
+def _inside(
+    search: _Search,
+    caller: str,
+    path: Sequence[str],
+    language: str,
+    source: str,
+    own_path: str | None,
+    tree: Sequence[str],
+    relations: Sequence[str],
+) -> tuple[list[int], bool]:
+    """Note the functions that a body calls; return the relations that it names, and whether it may leave the role."""
+    search.call(map(int, tree), caller)
+    mentions = _READERS[language](source) if language in _READERS else None
+    if mentions is None:
+        search.unread.append(f"{caller} ({language})")
+        return [*map(int, relations)], False
+    places = path if own_path is None else path_names(own_path)
+    return [*map(int, relations), *_resolve(search, mentions, places, caller)], mentions.leaves_role
 
 
 def _functions(search: _Search, oids: Iterable[int]) -> str:
@@ -168,8 +204,10 @@ def _functions(search: _Search, oids: Iterable[int]) -> str:
     tree = "p.prosqlbody::text" if search.server_version >= 140_000 else "null"
     return f"""
 select p.oid::text, p.oid::pg_catalog.regprocedure::text,
-  pg_catalog.has_function_privilege({search.role_oid}::oid, p.oid, 'EXECUTE'), n.nspname = 'pg_catalog',
-  n.nspname <> 'pg_catalog' and l.lanname not in ('c', 'internal') and not p.prosecdef, l.lanname,
+  pg_catalog.has_function_privilege({search.role_oid}::oid, p.oid, 'EXECUTE'), n.nspname = 'pg_catalog', p.provolatile = 'v',
+  exists (select from pg_catalog.unnest(p.proconfig) as s (text) where s.text ~ '^(role|session_authorization)='),
+  n.nspname <> 'pg_catalog' and (l.lanname not in ('c', 'internal') or p.prokind = 'a') and not p.prosecdef,
+  case when p.prokind = 'a' then 'aggregate' else l.lanname end,
   case l.lanname when 'plpgsql' then pg_catalog.pg_get_functiondef(p.oid) when 'sql' then p.prosrc else '' end,
   (select pg_catalog.substr(s.text, 13) from pg_catalog.unnest(p.proconfig) as s (text)
     where pg_catalog.starts_with(s.text, 'search_path=')),
@@ -178,15 +216,6 @@ select p.oid::text, p.oid::pg_catalog.regprocedure::text,
 from pg_catalog.pg_proc as p join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
 join pg_catalog.pg_language as l on l.oid = p.prolang
 where p.oid = any ({oid_array(oids)})"""
-
-
-def _body(search: _Search, language: str, source: str, path: Sequence[str], caller: str) -> list[int]:
-    readers = {"sql": mentions_of, "plpgsql": _plpgsql_mentions}
-    mentions = readers[language](source) if language in readers else None
-    if mentions is None:
-        search.unread.append(f"{caller} ({language})")
-        return []
-    return _resolve(search, mentions, path, caller)
 
 
 def _plpgsql_mentions(definition: str) -> Mentions | None:
@@ -207,9 +236,8 @@ def _value(query: str) -> str:
 
 def _queries(text: str) -> list[str] | None:
     """Return the queries of a parsed body; None where it puts some together at run time."""
-    if "PLpgSQL_stmt_dynexecute" in text or "PLpgSQL_stmt_dynfors" in text:
+    if any(word in text for word in _DYNAMIC):
         return None
-
     found, waiting = [], [json.loads(text)]
     while waiting:
         node = waiting.pop()
@@ -219,6 +247,9 @@ def _queries(text: str) -> list[str] | None:
         elif isinstance(node, list):
             waiting.extend(node)
     return found
+
+
+_READERS: Mapping[str, Callable[[str], Mentions | None]] = {"sql": mentions_of, "plpgsql": _plpgsql_mentions}
 
 
 def _resolve(search: _Search, mentions: Mentions, path: Sequence[str], caller: str) -> list[int]:

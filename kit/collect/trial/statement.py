@@ -24,12 +24,16 @@ _WORDS = "Give one SELECT, INSERT, UPDATE, DELETE or MERGE; it is only explained
 
 @dataclass(frozen=True, slots=True)
 class Mentions:
-    """What is named in a text: functions with their number of arguments, relations, operators, and `x.name` notations."""
+    """What is named in a text: functions with their number of arguments, relations, operators, and `x.name` notations.
+
+    `leaves_role` where a command of it may set or reset the role.
+    """
 
     functions: frozenset[tuple[str | None, str, int]] = frozenset()
     relations: frozenset[tuple[str | None, str]] = frozenset()
     operators: frozenset[str] = frozenset()
     attributes: frozenset[str] = frozenset()
+    leaves_role: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ def merged(parts: Iterable[Mentions]) -> Mentions:
         frozenset().union(*(item.relations for item in items)),
         frozenset().union(*(item.operators for item in items)),
         frozenset().union(*(item.attributes for item in items)),
+        any(item.leaves_role for item in items),
     )
 
 
@@ -88,7 +93,14 @@ def _mentions(nodes: Iterable[Any]) -> Mentions:
         frozenset((node.schemaname, node.relname or "") for node in items if isinstance(node, ast.RangeVar)),
         frozenset(node.name[-1].sval for node in items if isinstance(node, ast.A_Expr) and node.name),
         frozenset(_attribute(node) for node in items if isinstance(node, ast.ColumnRef)) - {""},
+        any(_leaves_role(node) for node in items),
     )
+
+
+def _leaves_role(node: Any) -> bool:
+    # What DO and EXECUTE run stands in no tree.
+    is_setting = isinstance(node, ast.VariableSetStmt) and (node.name or "").lower() in ("role", "session_authorization")
+    return is_setting or isinstance(node, ast.DoStmt | ast.ExecuteStmt)
 
 
 def _function(call: ast.FuncCall) -> tuple[str | None, str, int]:

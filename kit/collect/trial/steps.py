@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,12 @@ _UNDECIDED = ("57014", "55P03", "25006")
 _TABLES = ("r", "p", "m")
 # Errors of this class repeat the value that they are about.
 _DATA_EXCEPTION = "22"
-_SHORTEST_SECRET = 6
+# Words that a function's author put together; RAISE may take any SQLSTATE, so that the place in the source tells it too.
+_RAISED_CLASS = "P0"
+_LANGUAGES = ("pl_exec", "plperl", "plpy", "pltcl", "plv8")
+_ADVISORY = """
+select exists (select from pg_catalog.pg_locks as l where l.locktype = 'advisory' and l.pid = pg_catalog.pg_backend_pid()),
+  pg_catalog.has_function_privilege('pg_catalog.pg_advisory_unlock_all()', 'EXECUTE')"""
 _TRACE = "once set, it says '' instead of NULL to the application for ever; connect to the server itself"
 
 
@@ -39,6 +44,7 @@ class Trying:
     database: Database
     subject: Subject
     secrecy: Secrecy
+    hide: Callable[[str], str]
     claims: Mapping[str, Any]
     count_limit: int
     started_at: datetime
@@ -49,21 +55,63 @@ class Trying:
 
     @contextlib.contextmanager
     def transaction(self, *, settings: bool = True) -> Iterator[None]:
-        """One short READ ONLY transaction, noted for the reader."""
+        """One short READ ONLY transaction, noted for the reader; rolled back, since COMMIT delivers a NOTIFY."""
         limits = "-- until its end: empty search_path, short statement_timeout and lock_timeout, row_security off"
         self.sent += ["begin read only", limits] if settings else ["begin read only"]
-        end = "rollback"
         try:
-            with self.database.transaction(settings=settings):
+            with _undone(self.database.transaction(settings=settings)):
                 yield
-            end = "commit"
         finally:
-            self.sent.append(end)
+            self.sent.append("rollback")
 
     def ask(self, sql: str, shown: str | None = None) -> list[tuple[Any, ...]]:
         """Return the rows; the statement, without values to hide, is kept for the reader."""
         self.sent.append(self.secrecy.text(" ".join(_marked(shown or sql).split()), pairs=False))
         return self.database.execute(_marked(sql))
+
+
+class _Undone(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def _undone(context: contextlib.AbstractContextManager[None]) -> Iterator[None]:
+    with contextlib.suppress(_Undone), context:
+        yield
+        raise _Undone
+
+
+@contextlib.contextmanager
+def _as_role(trying: Trying, session: Session, facts: Facts) -> Iterator[str | None]:
+    """One transaction as the role, without a trace; yields why nothing can be run in it, if so."""
+    with trying.transaction():
+        reason = _lasting_locks(trying) if session.is_pooled else None
+        if reason:
+            yield reason
+            return
+        try:
+            # An error ends a transaction, and its end gives a pooled connection back: the locks go before it.
+            trying.sent.append("savepoint trial")
+            with _undone(trying.database.savepoint()):
+                yield _prepare(trying, session, facts)
+        finally:
+            trying.sent.append("rollback to savepoint trial")
+            _release(trying)
+
+
+def _lasting_locks(trying: Trying) -> str | None:
+    are_held, may_release = trying.ask(_ADVISORY)[0]
+    if are_held:
+        return "the pooled connection holds advisory locks of its application, which releasing the trial's would release too"
+    if not may_release:
+        return "an advisory lock would stay on the pooled connection: the asker may not execute pg_advisory_unlock_all"
+    return None
+
+
+def _release(trying: Trying) -> None:
+    # On a connection of its own it only hastens what closing does.
+    with contextlib.suppress(*FAULTS):
+        trying.ask("select pg_catalog.pg_advisory_unlock_all()")
 
 
 def _prepare(trying: Trying, session: Session, facts: Facts) -> str | None:
@@ -111,8 +159,7 @@ def explained(trying: Trying, session: Session, facts: Facts, statement: Stateme
     """Return what EXPLAIN came to, the plan, and whether row security would hide rows from the role."""
     plan, is_active = None, None
     try:
-        with trying.transaction():
-            reason = _prepare(trying, session, facts)
+        with _as_role(trying, session, facts) as reason:
             if reason:
                 return Outcome("not run", message=reason), None, None
             plan = plan_text(_explain(trying, statement))
@@ -137,7 +184,7 @@ def _explain(trying: Trying, statement: Statement) -> Any:
 def _explain_generically(database: Database, text: str) -> Any:
     # The extended protocol wants a value for each $1 and folds it into the plan. The simple one takes several statements,
     # so that a text comes here only after the parser found one in it, and no semicolon.
-    rows = psycopg.Cursor(_driver(database)).execute(text.encode()).fetchall()
+    rows: list[Any] = psycopg.Cursor(_driver(database)).execute(text.encode()).fetchall()
     database.statements += 1
     return rows[0][0]
 
@@ -159,8 +206,7 @@ def counted(trying: Trying, session: Session, facts: Facts, is_active: bool | No
     """Return the outcome of counting as the role, and the rows visible and hidden."""
     rows = VisibleRows(limit=trying.count_limit, estimated=facts.estimated_rows)
     try:
-        with trying.transaction():
-            reason = _prepare(trying, session, facts)
+        with _as_role(trying, session, facts) as reason:
             if reason:
                 return Outcome("not run", message=reason), rows
             rows = replace(rows, counted=_count(trying))
@@ -195,37 +241,48 @@ def _count(trying: Trying) -> int:
 
 
 def refusal(trying: Trying, error: Exception) -> Outcome:
-    """Return the server's own words without values of the claims, and without the value that a data exception repeats."""
-    state, words = sqlstate(error), message(error, _values(trying))
-    if state and state.startswith(_DATA_EXCEPTION):
+    """Return the server's own words without values of the claims, and without the value that a data exception repeats.
+
+    What a function raises may hold anything: its words are not told.
+    """
+    state, words = sqlstate(error), message(error, trying.hide)
+    if _is_raised(error, state):
+        words = f"the function raised an exception ({state})"
+    elif state and state.startswith(_DATA_EXCEPTION):
         words = re.sub(r'".*"', '"…"', words)
     return Outcome("unknown" if state in _UNDECIDED else "refused", state, trying.secrecy.text(words))
 
 
-def message(error: Exception, secrets: Iterable[str] = ()) -> str:
-    """Return an error's first words in one line, masked."""
-    cause = error if isinstance(error, psycopg.Error) else getattr(error, "orig", None)
-    return masking.message(getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause or error), secrets)
+def _is_raised(error: Exception, state: str | None) -> bool:
+    place = getattr(getattr(_cause(error), "diag", None), "source_file", None) or ""
+    return (state or "").startswith(_RAISED_CLASS) or place.rpartition("/")[2].startswith(_LANGUAGES)
+
+
+def message(error: Exception, hide: Callable[[str], str]) -> str:
+    """Return an error's first words in one line, masked, `hide` first."""
+    cause = _cause(error)
+    return masking.message(hide(getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause or error)))
+
+
+def _cause(error: Exception) -> Any:
+    """Return the driver's error, also inside SQLAlchemy's."""
+    return error if isinstance(error, psycopg.Error) else getattr(error, "orig", None)
 
 
 def backend_process(database: Database) -> int:
     """Return the number of the server's process as it was told at connecting."""
-    return int(_driver(database).info.backend_pid)
+    return _driver(database).info.backend_pid
 
 
-def _driver(database: Database) -> Any:
-    return database._connection.connection.dbapi_connection
+def _driver(database: Database) -> psycopg.Connection[Any]:
+    if database.driver is None:
+        raise psycopg.OperationalError("the connection is closed")
+    return database.driver
 
 
 def sqlstate(error: Exception) -> str | None:
     """Return the SQLSTATE of the driver's error, or of SQLAlchemy's around it."""
-    cause = error if isinstance(error, psycopg.Error) else getattr(error, "orig", None)
-    return getattr(cause, "sqlstate", None)
-
-
-def _values(trying: Trying) -> list[str]:
-    texts = [setting.value for setting in carried_claims(trying)]
-    return [text for text in texts if len(text) >= _SHORTEST_SECRET and text != trying.subject.role]
+    return getattr(_cause(error), "sqlstate", None)
 
 
 def _marked(sql: str) -> str:

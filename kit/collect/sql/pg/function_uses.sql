@@ -15,6 +15,7 @@
 -- events = {dtype = "list[string]"}
 -- is_enabled = {dtype = "boolean"}
 -- target_column = {dtype = "string", class = "identifier"}
+-- read_columns = {dtype = "list[string]", class = "identifier"}
 with trees as (
   select 'view' as user_kind, c.oid as relation_oid, c.relname as user_name, r.ev_action::pg_catalog.text as tree
   from pg_catalog.pg_rewrite as r
@@ -136,6 +137,8 @@ dependencies as (
 triggers as (
   select
     t.oid,
+    -- A partition's copy has the condition of the trigger that it is a copy of
+    coalesce(nullif(p.tgparentid, 0), nullif(t.tgparentid, 0), t.oid) as original,
     t.tgrelid,
     t.tgname,
     t.tgfoid,
@@ -147,6 +150,7 @@ triggers as (
       order by e.name
     ) as events
   from pg_catalog.pg_trigger as t
+  left join pg_catalog.pg_trigger as p on p.oid = t.tgparentid
   -- Up to 14 the copies for partitions count as internal; those of foreign keys belong to a constraint
   where not t.tgisinternal or (t.tgparentid <> 0 and t.tgconstraint = 0)
 ),
@@ -183,7 +187,7 @@ uses as (
   -- What a trigger calls in its WHEN is called with the rights of whoever writes; its own function needs none
   select 'trigger condition', t.tgrelid, t.tgname, d.function_oid, t.events, t.is_enabled, null
   from dependencies as d
-  join triggers as t on t.oid = d.objid and t.tgfoid <> d.function_oid
+  join triggers as t on t.original = d.objid and t.tgfoid <> d.function_oid
   where d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
 )
 select
@@ -197,7 +201,20 @@ select
   p.proname::pg_catalog.text as function_name,
   u.events,
   u.is_enabled,
-  a.attname::pg_catalog.text as target_column
+  a.attname::pg_catalog.text as target_column,
+  -- What a generated column is made of: only when that is changed it is made anew
+  array(
+    select s.attname::pg_catalog.text
+    from pg_catalog.pg_attribute as g
+    left join pg_catalog.pg_attrdef as f on f.adrelid = g.attrelid and f.adnum = g.attnum
+    join pg_catalog.pg_depend as d
+      on (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and d.objid = f.oid)
+      or (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = g.attrelid and d.objsubid = g.attnum)
+    join pg_catalog.pg_attribute as s on s.attrelid = d.refobjid and s.attnum = d.refobjsubid
+    where u.user_kind = 'generated' and g.attrelid = u.relation_oid and g.attname = u.user_name
+      and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid = u.relation_oid and s.attnum <> g.attnum
+    order by s.attnum
+  ) as read_columns
 from uses as u
 join pg_catalog.pg_class as c on c.oid = u.relation_oid
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace

@@ -12,7 +12,9 @@
 -- fixed_columns = {dtype = "list[string]", class = "identifier"}
 -- source_oids = {dtype = "list[string]"}
 -- source_columns = {dtype = "list[string]", class = "identifier"}
--- kept_positions = {dtype = "list[string]"}
+-- read_positions = {dtype = "list[string]"}
+-- is_merged = {dtype = "boolean"}
+-- has_outer_join = {dtype = "boolean"}
 -- is_locked = {dtype = "boolean"}
 with locked as materialized (
   -- The function opens what a view reads as well: while anything is locked, no view is asked about
@@ -101,21 +103,50 @@ sources as (
   left join pg_catalog.pg_attribute as a on a.attrelid = o.origin[2]::pg_catalog.oid and a.attnum = o.origin[3]::smallint and a.attnum > 0
   group by o.user_oid
 ),
--- What a view that reads other views reads of them besides its plain columns, by number
-kept as (
-  select r.user_oid, pg_catalog.array_agg(distinct m.found[1]) as positions
+-- What the planner makes a part of the statement around it (is_simple_subquery); another is planned by itself
+merged as (
+  select t.user_oid
+  from trees as t
+  join (select o.user_oid, pg_catalog.max(o.reached)::integer as reached from own_columns as o group by o.user_oid) as o
+    on o.user_oid = t.user_oid
+  join pg_catalog.pg_class as c on c.oid = t.user_oid
+  cross join lateral (
+    select pg_catalog.split_part(t.tree, ' :cteList ', 1) as head, pg_catalog.substr(t.tree, o.reached) as tail
+  ) as k
+  where k.head like '%:hasAggs false :hasWindowFuncs false :hasTargetSRFs false %:hasForUpdate false %'
+    and pg_catalog.split_part(t.tree, ' :cteList ', 2) like '<>%'
+    and k.tail like '% :groupClause <> %'
+    and k.tail like '% :groupingSets <> :havingQual <> :windowClause <> :distinctClause <> :sortClause <> :limitOffset <> :limitCount <> %'
+    and k.tail like '% :setOperations <> %'
+    and not 'security_barrier=true' = any(coalesce(c.reloptions, '{}'))
+),
+-- What a view that reads other views reads of them: "2 3" where its second column is made with a third one, "0 3" anywhere else
+reads as (
+  select r.user_oid, pg_catalog.array_agg(distinct r.attnum || ' ' || m.found[1]) as positions
   from (
-    select t.user_oid, pg_catalog.substr(t.tree, 1, l.reached::integer) as text
+    select t.user_oid, 0 as attnum, pg_catalog.substr(t.tree, 1, l.reached::integer) as text
     from trees as t
     join own_lists as l on l.user_oid = t.user_oid
     union all
-    select t.user_oid, pg_catalog.substr(t.tree, o.reached::integer)
+    select t.user_oid, 0, pg_catalog.substr(t.tree, o.reached::integer)
     from trees as t
     join (select c.user_oid, pg_catalog.max(c.reached) as reached from own_columns as c group by c.user_oid) as o
       on o.user_oid = t.user_oid
     union all
-    -- A column that is grouped or sorted by is read in any case
-    select o.user_oid, '{VAR :varno 0 :varattno ' || o.origin[3] || ' ' from own_columns as o where o.origin[1] <> '0'
+    -- What is grouped, sorted or made distinct by is read in any case
+    select t.user_oid, case when o.origin[1] = '0' then o.attnum else 0 end, pg_catalog.substr(t.tree, o.started, o.size)
+    from trees as t
+    join (
+      select
+        c.user_oid,
+        c.attnum,
+        c.origin,
+        coalesce(pg_catalog.lag(c.reached) over w, l.reached)::integer as started,
+        (c.reached - coalesce(pg_catalog.lag(c.reached) over w, l.reached))::integer as size
+      from own_columns as c
+      join own_lists as l on l.user_oid = c.user_oid
+      window w as (partition by c.user_oid order by c.reached)
+    ) as o on o.user_oid = t.user_oid and (o.origin[1] <> '0' or o.origin[2] = '0')
   ) as r
   cross join lateral pg_catalog.regexp_matches(r.text, '{VAR :varno [0-9]+ :varattno ([0-9]+) ', 'g') as m(found)
   where exists (
@@ -131,12 +162,12 @@ select
   c.oid::pg_catalog.text as relation_oid,
   n.nspname::pg_catalog.text as schema_name,
   c.relname::pg_catalog.text as relation_name,
-  -- What the server turns into the same change of the one table that the view reads
+  -- What the server turns into the same change of the one table that the view reads, or that a trigger takes
   case
     when not k.is_any then array(
       select e.name
       from (values (4, 'UPDATE'), (8, 'INSERT'), (16, 'DELETE')) as e(bit, name)
-      where pg_catalog.pg_relation_is_updatable(c.oid, false) & e.bit <> 0
+      where pg_catalog.pg_relation_is_updatable(c.oid, true) & e.bit <> 0
       order by e.name
     )
   end as updatable_events,
@@ -153,20 +184,23 @@ select
       select a.attname::pg_catalog.text
       from pg_catalog.pg_attribute as a
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-        and pg_catalog.pg_relation_is_updatable(c.oid, false) <> 0
-        and not pg_catalog.pg_column_is_updatable(c.oid, a.attnum, false)
+        and pg_catalog.pg_relation_is_updatable(c.oid, true) <> 0
+        and not pg_catalog.pg_column_is_updatable(c.oid, a.attnum, true)
       order by a.attnum
     )
   end as fixed_columns,
   -- Of each column, in order: empty for one that is computed
   coalesce(o.oids, '{}') as source_oids,
   coalesce(o.columns, '{}') as source_columns,
-  coalesce(p.positions, '{}') as kept_positions,
+  coalesce(p.positions, '{}') as read_positions,
+  exists (select from merged as m where m.user_oid = c.oid) as is_merged,
+  -- The planner leaves out the other side of a left join where nothing is read of it and it cannot multiply rows
+  exists (select from trees as t where t.user_oid = c.oid and t.tree ~ ':jointype [123] ') as has_outer_join,
   k.is_any as is_locked
 from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 cross join locked as k
 left join sources as o on o.user_oid = c.oid
-left join kept as p on p.user_oid = c.oid
+left join reads as p on p.user_oid = c.oid
 where c.relkind = 'v' and n.nspname not in ('pg_catalog', 'information_schema')
 order by n.nspname, c.relname, c.oid;
