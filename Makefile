@@ -22,6 +22,9 @@ check: $(INSTALLED)  ## Formatting, lint, types, and who may import whom; second
 test-matrix: $(INSTALLED)  ## The same faults found on PostgreSQL 13 to 18
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m matrix
 
+fuzz-access: $(INSTALLED)  ## Compare `kit access` with PostgreSQL on random catalogs: SECONDS=600 or SEEDS=109,200-220, VERSION=13
+	$(BIN)/python -m tests.fuzz_access $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(VERSION),--version $(VERSION))
+
 test-wheel: $(INSTALLED)  ## Build the wheel, install it elsewhere into clean environments, and use it
 	$(BIN)/python -m pytest -m wheel
 
@@ -52,4 +55,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi
 	@touch $@
 
-.PHONY: help demo test check test-matrix test-wheel bench record lab constraints
+.PHONY: help demo test check test-matrix fuzz-access test-wheel bench record lab constraints

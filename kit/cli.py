@@ -146,6 +146,8 @@ def access(
         else:
             objects = {"relation": relation, "function": function, "schema": schema, "type": type_, "database": database}
             asked = asked_for(role, action, objects, columns, statement, error)
+            if claims and (against or against_role):
+                raise ParameterError("--claims and --against cannot go together.", "Try each side by itself.")
             if against or against_role:
                 answer = answering.compared(target, asked, against_role=against_role, against=against, source=source)
             else:

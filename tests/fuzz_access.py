@@ -43,7 +43,9 @@ def _compare_all(running: Server, seeds: Iterable[int], deadline: float, version
         started = time.monotonic()
         found = compare(running, seed)
         seconds = time.monotonic() - started
-        print(f"seed {seed}: {found.verdicts} verdicts, {found.unknown} unknown, {len(found.differences)} differ, {seconds:.1f} s")
+        print(
+            f"seed {seed}: {found.verdicts} verdicts, {found.unknown} unknown, {len(found.differences)} differ, {seconds:.1f} s"
+        )
         for difference in found.differences:
             print(f"  again: make fuzz-access SEEDS={seed}{version}\n  {difference}")
         sys.stdout.flush()

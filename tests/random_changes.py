@@ -39,7 +39,11 @@ def _trigger(catalog: Catalog, name: Name, number: int) -> None:
     """Add a trigger that does nothing, or that writes another table as whoever changes this one."""
     chance = catalog.chance
     does_write = chance.random() < 0.1
-    write = sql.SQL("insert into {} (a) values (1); ").format(sql.Identifier(name[0], f"audit {number}")) if does_write else sql.SQL("")
+    write = (
+        sql.SQL("insert into {} (a) values (1); ").format(sql.Identifier(name[0], f"audit {number}"))
+        if does_write
+        else sql.SQL("")
+    )
     if does_write:
         catalog.add("create table {}.{} (a int)", name[0], f"audit {number}")
         catalog.add("alter table {}.{} owner to {}", name[0], f"audit {number}", chance.choice(catalog.roles))
@@ -82,5 +86,7 @@ def _instead(catalog: Catalog, name: Name, number: int) -> None:
     function = sql.Identifier(name[0], f"instead {number}")
     text = "begin return coalesce(new, old); end"
     catalog.statements.append(sql.SQL(f"create function {{}}() returns trigger language plpgsql as '{text}'").format(function))
-    start = sql.SQL(f"create trigger {{}} instead of {catalog.chance.choice(EVENTS)} on {{}} for each row execute function {{}}()")
+    start = sql.SQL(
+        f"create trigger {{}} instead of {catalog.chance.choice(EVENTS)} on {{}} for each row execute function {{}}()"
+    )
     catalog.statements.append(start.format(sql.Identifier(f"instead {number}"), sql.Identifier(*name), function))

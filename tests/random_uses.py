@@ -62,7 +62,11 @@ def extend(catalog: Catalog) -> dict[Name, Name]:
 
 
 def _functions(catalog: Catalog, schema: str) -> None:
-    for name, volatility, body in (("f", "stable", "$1 > 10"), ("g", "immutable", "$1 is not null"), ("h", "immutable", "$1 > 7")):
+    for name, volatility, body in (
+        ("f", "stable", "$1 > 10"),
+        ("g", "immutable", "$1 is not null"),
+        ("h", "immutable", "$1 > 7"),
+    ):
         kind = "boolean language sql" if name != "h" else "boolean language plpgsql"
         text = f"select {body}" if name != "h" else f"begin return {body}; end"
         verb = f"create function {{}}.{{}}(int) returns {kind} {volatility} as '{text}'"

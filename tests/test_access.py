@@ -384,7 +384,7 @@ def test_partial_grants_are_no_defect_by_themselves(stage: Stage) -> None:
     place.execute("alter role pt_api set search_path = app")
     assert place.severities(unreadable_tables) == {"app.pt_api": "warning"}
     finding = place.finding(unreadable_tables, "app.pt_api")
-    assert finding.remedy == "grant select on app.lines, app.own to pt_api"
+    assert finding.remedy.endswith("Of those that it is meant to use: grant select on app.lines, app.own to pt_api")
     named = place.severities(unreadable_tables, "permission denied for table lines")
     assert named == {"app.pt_api": "critical", "app.pt_owner": "critical"}, "whoever uses the schema may have met it"
     place.execute("grant select (n) on app.lines to pt_api")
@@ -395,7 +395,11 @@ def test_default_privileges_are_an_intention(stage: Stage) -> None:
     place = stage(PARTIAL)
     place.execute("alter default privileges in schema app grant select, update on tables to pt_group")
     assert place.severities(unreadable_tables) == {"app.pt_api": "critical"}
-    assert place.finding(unreadable_tables, "app.pt_api").remedy == "grant select, update on app.lines, app.own to pt_api"
+    assert place.finding(unreadable_tables, "app.pt_api").remedy == "grant select on app.own to pt_api"
+    place.execute("revoke all on app.orders from pt_group")
+    assert place.severities(unreadable_tables) == {"app.pt_api": "critical"}
+    expected = "grant select, update on app.lines, app.orders, app.own to pt_api"
+    assert place.finding(unreadable_tables, "app.pt_api").remedy == expected
 
 
 def test_a_masked_search_path_is_not_examined(stage: Stage) -> None:

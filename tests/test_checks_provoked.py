@@ -2,8 +2,9 @@
 
 `tests/provoke/<check id>.py` holds `provoke(server, database)`, a context manager that makes the defect and yields a
 dictionary: `expected` (fingerprints), and where needed `absent` (what is like it and no defect), `thresholds`, `symptom`,
-`conninfo` (to ask with), `kept` (roles with a statement that each may run before and after the repair), and `repair` where
-the remedy is words: it may return the connection string to ask with afterwards.
+`conninfo` (to ask with), `kept` (roles with a statement that each may run before and after the repair), `behind` (the words
+of a remedy that its statements stand behind), and `repair` where the remedy is words only: it may return the connection
+string to ask with afterwards.
 """
 
 import importlib.util
@@ -84,7 +85,8 @@ def repaired(server: Server, database: str, given: dict[str, Any], found: list[F
         return answer if isinstance(answer, str) else None
     # One by one, as psql would: VACUUM and CREATE INDEX CONCURRENTLY refuse a transaction.
     for remedy in dict.fromkeys(finding.remedy for finding in found):
-        for statement in remedy.split(";\n"):
+        _, behind, statements = remedy.rpartition(given.get("behind", "\0"))
+        for statement in statements.split("; " if behind else ";\n"):
             server.execute(statement, database)
     return None
 

@@ -85,7 +85,7 @@ MENDED_BY_SQL = [
     ),
     Variant(
         "search_path as one quoted name", ("tables", "granted", "quoted_path"), "name resolution", "schema", "42P01",
-        gains=frozenset({(SERVICE, "setting", 'search_path="app, public", app', "")}),
+        gains=frozenset({(SERVICE, "setting", "search_path=app, public", "")}),
     ),
     Variant(
         "an expired password", (*TABLES, "expired"), "login", "authentication", "28P01", role=PASSWORD_ROLE,
@@ -219,7 +219,8 @@ def test_the_service_connects_as_another_role(server: Server) -> None:
             status, answer = access("--target", stage.dsn(), "--error", logged)
             assert (status, answer["role"], answer["first_failed"]) == (1, "interspace_app", "schema usage")
             _, doubted = access("--target", stage.dsn(), "--error", logged, "--role", SERVICE)
-            assert doubted["notes"] == ["The error comes from role interspace_app; what was asked about is interspace_dev."]
+            assert doubted["notes"][0] == "The error comes from role interspace_app; what was asked about is interspace_dev."
+            assert doubted["allowed"] is None, "that role would not have met the error"
             _, silent = access("--target", stage.dsn(), "--error", 'relation "siwe_nonces" does not exist', "--role", SERVICE)
             assert any("interspace_app is to interspace_dev" in note for note in silent["notes"]), silent["notes"]
             [verdict] = verdicts(stage, logged)

@@ -310,6 +310,32 @@ def test_a_function_that_a_policy_calls_is_to_keep_its_execute(shop: str, server
     assert "revoke" not in found.remedy
 
 
+def test_a_view_is_not_to_show_nothing_once_it_asks_its_caller(shop: str, server: Server, database: str) -> None:
+    server.execute(
+        """
+        create table app.words (word text, secret text); alter table app.words enable row level security;
+        create view app.all_words as select word from app.words; grant select on app.all_words to web;
+        """,
+        database,
+    )
+    [closed] = told(taken(shop, ("web",)), "definer_views")
+    server.execute("create policy a_few on app.words for select to web using (word > '')", database)
+    [open_] = told(taken(shop, ("web",)), "definer_views")
+
+    assert closed.remedy.startswith("Decide which rows of app.words each reader is to see.")
+    if server.version >= 15:
+        altered = "alter view app.all_words set (security_invoker = true)"
+        assert open_.remedy == f"grant select (word) on app.words to web;\n{altered}"
+
+
+def test_row_security_is_not_enabled_before_all_who_use_the_table_have_a_policy(shop: str, server: Server, database: str) -> None:
+    server.execute("create policy mine on app.carts to web using (tenant > '')", database)
+
+    [found] = told(taken(shop, ("anon", "web")), "policies_without_row_security")
+
+    assert found.remedy.startswith("Write policies for anon (SELECT), who would be left nothing")
+
+
 def test_a_view_over_a_view_that_asks_its_caller_hides_what_the_policies_hide(shop: str, server: Server, database: str) -> None:
     if server.execute("select current_setting('server_version_num')::integer < 150000") == [(True,)]:
         pytest.skip("security_invoker is of 15")

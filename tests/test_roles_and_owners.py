@@ -224,6 +224,63 @@ def test_a_path_to_nowhere_is_critical_where_the_server_finds_no_schema_on_it(se
     assert state(server, database, "owners_service", "select * from nonces") == "00000"
 
 
+REPORTS = """
+    create schema app authorization owners_migrator; grant usage on schema app to owners_service;
+"""
+TABLES = "set role owners_migrator; create table app.auth_user (password text); create table app.orders (i int); reset role;"
+FOR_REPORTS = "alter default privileges for role {} in schema app grant select on tables to owners_service;"
+COVERED, MISSED = FOR_REPORTS.format("owners_migrator"), FOR_REPORTS.format("postgres")
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        # Kept from a role for reports, by hand, or older than the default privileges.
+        (COVERED + TABLES + "revoke all on app.auth_user from owners_service", {"auth_user": "warning"}),
+        (TABLES + COVERED + "grant select on app.orders to owners_service", {"auth_user": "warning"}),
+        (MISSED + TABLES + "grant select on app.orders to owners_service", {"auth_user": "warning"}),
+        # Nothing there is open, although default privileges were meant to open it.
+        (MISSED + TABLES, {"auth_user": "critical", "orders": "critical"}),
+        # A later migration, by a creator whom the default privileges do not speak of.
+        (
+            MISSED + TABLES + "grant select on app.orders to owners_service;"
+            "set role owners_migrator; create table app.later (i int)",
+            {"later": "critical"},
+        ),
+    ],
+)
+def test_a_closed_table_is_critical_only_where_it_was_surely_meant_to_be_open(
+    server: Server, database: str, roles: None, statements: str, expected: dict[str, str]
+):
+    server.execute(REPORTS + statements, database)
+    found = [f for f in told("unreadable_tables", server, database) if f.subject.name == "owners_service"]
+    # DROP OWNED of several roles fails on default privileges that it has just dropped with another.
+    server.execute("drop schema app cascade", database)
+
+    assert {name: finding.severity for finding in found for name in finding.relations} == expected
+    for finding in found:
+        assert finding.remedy.startswith("grant select on") == (finding.severity == "critical")
+
+
+def test_the_administrator_of_a_hosted_database_is_not_stripped_of_createrole(versioned: Server):
+    server = versioned
+    server.execute("create role hosted_master login createrole createdb")
+    told_here = {f.subject.name: f for f in told("paths_to_superuser", server, "postgres")}
+    server.execute("create role rdsadmin login superuser")
+    hosted = {f.subject.name: f for f in told("paths_to_superuser", server, "postgres")}
+    server.execute("grant pg_execute_server_program to hosted_master")
+    granted = {f.subject.name: f for f in told("paths_to_superuser", server, "postgres")}
+    server.execute("drop role hosted_master, rdsadmin")
+
+    if server.version < 16:
+        assert [told["hosted_master"].severity for told in (told_here, hosted)] == ["warning", "info"]
+        assert all("If hosted_master is the administrator, leave it" in f["hosted_master"].remedy for f in (told_here, hosted))
+    else:
+        assert "hosted_master" not in told_here
+    assert granted["hosted_master"].severity == "warning", "no provider gave this"
+    assert granted["hosted_master"].remedy.startswith("revoke pg_execute_server_program from hosted_master")
+
+
 @pytest.fixture
 def neighbour(server: Server, database: str) -> Iterator[str]:
     name = f"{database}_neighbour"

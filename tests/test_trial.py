@@ -10,11 +10,11 @@ import pytest
 
 from kit.case.trying import read_claims, tried
 from kit.collect.trial import trial_evidence, try_access
-from kit.collect.trial.plan import masked_expression
-from kit.errors import ParameterError, TargetError
+from kit.errors import TargetError
+from kit.present.access_views import TrialView
 from kit.sandbox.server import Server
 from kit.target import DatabaseSource, Target, resolve
-from tests.trial_stage import ALICE, BOB, attempt, changed, staged
+from tests.trial_stage import ALICE, BOB, Log, attempt, changed, staged
 
 __all__ = ["changed", "staged"]
 
@@ -188,38 +188,6 @@ def test_a_trial_becomes_evidence(staged: Server) -> None:
     assert ALICE not in evidence.provenance.text
 
 
-def test_a_plan_s_expression_loses_its_literals_and_keeps_its_names() -> None:
-    text = """((words = 'O''Hara; "x"'::text) AND ("o'clock" = E'a\\\\b') AND (hashed SubPlan 2) AND (n = -5))"""
-
-    assert masked_expression(text) == """((words = ?::text) AND ("o'clock" = ?) AND (hashed SubPlan 2) AND (n = -?))"""
-    assert masked_expression("a = 'open") == "?"
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzZWNyZXQifQ.c2lnbmF0dXJl", "are not JSON"),
-        (b"[1]", "not a JSON object"),
-        (b'{"a": NaN}', "are not JSON"),
-        (b'{"a": "\xff"}', "are not JSON"),
-        (b'{"a": "\\ud800"}', "are not JSON"),
-        (b'{"a": ' + b"[" * 30_000, "are not JSON"),
-        (b'{"a": "' + b"x" * 64_000 + b'"}', "larger than 64,000 bytes"),
-        (json.dumps({f"c{n}": n for n in range(501)}).encode(), "more than 500"),
-        (None, "cannot be read"),
-    ],
-)
-def test_claims_that_are_no_object_are_refused_without_being_repeated(tmp_path: Path, content: bytes | None, words: str) -> None:
-    file = tmp_path / "claims.json"
-    if content is not None:
-        file.write_bytes(content)
-
-    with pytest.raises(ParameterError, match=words) as raised:
-        read_claims(file)
-
-    assert "eyJ" not in str(raised.value)
-
-
 def test_the_glue_tries_on_the_target_s_database(staged: Server, tmp_path: Path) -> None:
     file = tmp_path / "claims.json"
     file.write_text(json.dumps({"sub": ALICE}))
@@ -229,3 +197,113 @@ def test_the_glue_tries_on_the_target_s_database(staged: Server, tmp_path: Path)
     assert trial.rows.visible == 3
     with pytest.raises(TargetError, match="no live database"):
         tried(Target("saved", bundle=tmp_path), "authenticated", ("public", "notes"), "SELECT")
+
+
+@pytest.mark.parametrize(
+    ("relation", "caller"),
+    [
+        ("traced", "the policy traced on public.traced"),
+        ("traced_view", "the view public.traced_view"),
+    ],
+)
+def test_a_function_without_execute_is_found_before_anything_runs(
+    staged: Server, changed: Any, relation: str, caller: str
+) -> None:
+    changed("revoke execute on function leaves_a_trace() from public", "grant execute on function leaves_a_trace() to public")
+    log = Log(staged)
+
+    trial = attempt(staged, relation)
+
+    assert trial.outcome.status == "not run"
+    assert "public.leaves_a_trace()" in (trial.outcome.message or "")
+    assert [(called.signature, called.called_by) for called in trial.denied] == [("public.leaves_a_trace()", caller)]
+    assert "THE FUNCTION WAS RUN" not in log.text
+    assert "set_config('role'" not in log.text
+
+
+def test_the_same_function_with_execute_is_run(staged: Server) -> None:
+    log = Log(staged)
+
+    trial = attempt(staged, "traced", user="authenticator")
+
+    assert trial.outcome.status == "ok"
+    assert "THE FUNCTION WAS RUN" in log.text
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select leaves_a_trace()",
+        "select * from plain where public.leaves_a_trace()",
+        "select * from (select outer_one()) as x",
+        "with a as (select 1) update notes set words = (select leaves_a_trace()::text)",
+        "select id from traced_view",
+        "insert into unanswered (id) values (1)",
+        "select id from plain as p where p.in_a_row",
+        "select id from plain where id === 4",
+        "select wrapped(1)",
+    ],
+)
+def test_a_function_deep_behind_a_statement_is_found_too(staged: Server, changed: Any, statement: str) -> None:
+    changed(
+        "create function in_a_row(plain) returns boolean language sql stable as 'select leaves_a_trace()';"
+        "create function wrapped(int, text default '') returns boolean language sql stable"
+        " as 'select public.in_a_row(p) from plain as p';"
+        "create function equals(int, int) returns boolean language sql stable as 'select $1 = $2 and leaves_a_trace()';"
+        "create operator === (function = equals, leftarg = int, rightarg = int);"
+        "revoke execute on function leaves_a_trace() from public",
+        "drop operator === (int, int); drop function in_a_row(plain), wrapped(int, text), equals(int, int);"
+        "grant execute on function leaves_a_trace() to public",
+    )
+    log = Log(staged)
+
+    trial = attempt(staged, "plain", "SELECT", statement=statement)
+
+    assert trial.outcome.status == "not run"
+    assert [called.signature for called in trial.denied] == ["public.leaves_a_trace()"]
+    assert "THE FUNCTION WAS RUN" not in log.text
+
+
+def test_a_function_that_another_role_s_policy_calls_does_not_stop_the_trial(staged: Server, changed: Any) -> None:
+    changed(
+        "revoke execute on function leaves_a_trace() from public; drop policy traced on traced",
+        "grant execute on function leaves_a_trace() to public; create policy traced on traced using (leaves_a_trace())",
+    )
+
+    trial = attempt(staged, "traced")
+
+    assert (trial.outcome.status, trial.rows.visible, trial.denied) == ("ok", 0, ())
+
+
+def test_a_security_definer_function_is_not_looked_into(staged: Server, changed: Any) -> None:
+    changed(
+        "revoke execute on function leaves_a_trace() from public;"
+        "create function guard() returns boolean language sql stable security definer as 'select public.leaves_a_trace()'",
+        "grant execute on function leaves_a_trace() to public; drop function guard()",
+    )
+
+    assert attempt(staged, "plain", statement="select * from plain where guard()").outcome.status == "ok"
+
+
+def test_a_body_put_together_at_run_time_is_named_as_unread(staged: Server, changed: Any) -> None:
+    changed(
+        "create function dynamic() returns boolean language plpgsql as "
+        "$$ declare a boolean; begin execute 'select leaves_' || 'a_trace()' into a; return a; end $$",
+        "drop function dynamic()",
+    )
+
+    trial = attempt(staged, "plain", statement="select dynamic()")
+
+    assert trial.unread_functions == ("the function public.dynamic() (plpgsql)",)
+
+
+def test_what_a_lock_prevents_is_shown_as_not_found_out(staged: Server) -> None:
+    with staged.connect(autocommit=False) as holder:
+        holder.execute("lock table plain in access exclusive mode")
+        view = TrialView(attempt(staged, "plain").to_record())
+
+    start = (
+        "? Whether authenticated may SELECT on public.plain was not found out (55P03): canceling statement due to lock timeout."
+    )
+    assert view.text().splitlines()[0] == start
+    assert "unknown" in str(view.html())

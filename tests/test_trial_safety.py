@@ -5,134 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from kit.collect.trial import Trial, try_access
 from kit.errors import CaptureError, ParameterError
+from kit.present.access_views import TrialView
 from kit.sandbox.server import Server
 from kit.target import DatabaseSource
 from tests.test_pgbouncer import PGBOUNCER, Pool, pool
-from tests.trial_stage import ALICE, BOB, attempt, changed, staged
+from tests.trial_stage import ALICE, Log, attempt, changed, staged
 
 __all__ = ["changed", "pool", "staged"]
 
 needs_pooler = pytest.mark.skipif(not PGBOUNCER.exists(), reason=f"{PGBOUNCER} is not installed: the pooler is NOT tested")
-
-
-@dataclass(slots=True)
-class Log:
-    """What the server wrote since this was made."""
-
-    server: Server
-    start: int = 0
-
-    def __post_init__(self) -> None:
-        self.start = self.server.log_file.stat().st_size
-
-    @property
-    def text(self) -> str:
-        return self.server.log_file.read_bytes()[self.start :].decode()
-
-
-@pytest.mark.parametrize(
-    ("relation", "caller"),
-    [
-        ("traced", "the policy traced on public.traced"),
-        ("traced_view", "the view public.traced_view"),
-    ],
-)
-def test_a_function_without_execute_is_found_before_anything_runs(
-    staged: Server, changed: Any, relation: str, caller: str
-) -> None:
-    changed("revoke execute on function leaves_a_trace() from public", "grant execute on function leaves_a_trace() to public")
-    log = Log(staged)
-
-    trial = attempt(staged, relation)
-
-    assert trial.outcome.status == "not run"
-    assert "public.leaves_a_trace()" in (trial.outcome.message or "")
-    assert [(called.signature, called.called_by) for called in trial.denied] == [("public.leaves_a_trace()", caller)]
-    assert "THE FUNCTION WAS RUN" not in log.text
-    assert "set_config('role'" not in log.text
-
-
-def test_the_same_function_with_execute_is_run(staged: Server) -> None:
-    log = Log(staged)
-
-    trial = attempt(staged, "traced", user="authenticator")
-
-    assert trial.outcome.status == "ok"
-    assert "THE FUNCTION WAS RUN" in log.text
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "select leaves_a_trace()",
-        "select * from plain where public.leaves_a_trace()",
-        "select * from (select outer_one()) as x",
-        "with a as (select 1) update notes set words = (select leaves_a_trace()::text)",
-        "select id from traced_view",
-        "insert into unanswered (id) values (1)",
-        "select id from plain as p where p.in_a_row",
-        "select id from plain where id === 4",
-        "select wrapped(1)",
-    ],
-)
-def test_a_function_deep_behind_a_statement_is_found_too(staged: Server, changed: Any, statement: str) -> None:
-    changed(
-        "create function in_a_row(plain) returns boolean language sql stable as 'select leaves_a_trace()';"
-        "create function wrapped(int, text default '') returns boolean language sql stable"
-        " as 'select public.in_a_row(p) from plain as p';"
-        "create function equals(int, int) returns boolean language sql stable as 'select $1 = $2 and leaves_a_trace()';"
-        "create operator === (function = equals, leftarg = int, rightarg = int);"
-        "revoke execute on function leaves_a_trace() from public",
-        "drop operator === (int, int); drop function in_a_row(plain), wrapped(int, text), equals(int, int);"
-        "grant execute on function leaves_a_trace() to public",
-    )
-    log = Log(staged)
-
-    trial = attempt(staged, "plain", "SELECT", statement=statement)
-
-    assert trial.outcome.status == "not run"
-    assert [called.signature for called in trial.denied] == ["public.leaves_a_trace()"]
-    assert "THE FUNCTION WAS RUN" not in log.text
-
-
-def test_a_function_that_another_role_s_policy_calls_does_not_stop_the_trial(staged: Server, changed: Any) -> None:
-    changed(
-        "revoke execute on function leaves_a_trace() from public; drop policy traced on traced",
-        "grant execute on function leaves_a_trace() to public; create policy traced on traced using (leaves_a_trace())",
-    )
-
-    trial = attempt(staged, "traced")
-
-    assert (trial.outcome.status, trial.rows.visible, trial.denied) == ("ok", 0, ())
-
-
-def test_a_security_definer_function_is_not_looked_into(staged: Server, changed: Any) -> None:
-    changed(
-        "revoke execute on function leaves_a_trace() from public;"
-        "create function guard() returns boolean language sql stable security definer as 'select public.leaves_a_trace()'",
-        "grant execute on function leaves_a_trace() to public; drop function guard()",
-    )
-
-    assert attempt(staged, "plain", statement="select * from plain where guard()").outcome.status == "ok"
-
-
-def test_a_body_put_together_at_run_time_is_named_as_unread(staged: Server, changed: Any) -> None:
-    changed(
-        "create function dynamic() returns boolean language plpgsql as "
-        "$$ declare a boolean; begin execute 'select leaves_' || 'a_trace()' into a; return a; end $$",
-        "drop function dynamic()",
-    )
-
-    trial = attempt(staged, "plain", statement="select dynamic()")
-
-    assert trial.unread_functions == ("the function public.dynamic() (plpgsql)",)
 
 
 def test_an_asker_who_may_not_set_the_role_gets_a_clear_answer_and_nothing_is_tried(staged: Server) -> None:
@@ -231,30 +118,6 @@ def test_hostile_names_stay_names(staged: Server, changed: Any) -> None:
     assert (trial.outcome.status, trial.rows.visible, trial.rows.hidden) == ("ok", 1, 0)
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "select 1; select 2",
-        "copy notes to program 'touch /tmp/x'",
-        "do $$ begin end $$",
-        "call p()",
-        "explain analyze delete from notes",
-        "select 1 into planted",
-        "set role postgres",
-        "",
-        "-- nothing",
-        "selec 1",
-        "select '\0'",
-        "select " + "1+" * 60_000 + "1",
-        "prepare p as select 1",
-        "truncate notes",
-    ],
-)
-def test_anything_but_one_statement_on_rows_is_refused_before_connecting(statement: str) -> None:
-    with pytest.raises(ParameterError):
-        try_access(DatabaseSource("database", "host=/nowhere"), "r", ("public", "notes"), "SELECT", None, statement)
-
-
 def test_a_statement_with_parameters_is_explained_generically_from_16_on(staged: Server) -> None:
     trial = attempt(staged, claims={"sub": ALICE}, statement="select * from notes where id = $1 and words = 'x'")
 
@@ -296,10 +159,9 @@ def test_every_statement_is_sent_read_only_marked_and_kept_for_the_reader(staged
 
     entries = re.findall(r"^postgres\|LOG:  (?:execute <unnamed>|statement): (.*)", log.text, re.MULTILINE)
     begins = [entry for entry in entries if entry.startswith("BEGIN")]
-    asked = [
-        entry for entry in entries if not re.match(r"BEGIN READ ONLY$|COMMIT$|ROLLBACK$|SAVEPOINT|RELEASE|ROLLBACK TO", entry)
-    ]
+    asked = [entry for entry in entries if not re.match(r"BEGIN READ ONLY$|ROLLBACK$|SAVEPOINT|RELEASE|ROLLBACK TO", entry)]
     assert set(begins) == {"BEGIN READ ONLY"}
+    assert "COMMIT" not in entries
     assert all(re.match(r"(select|explain|set) /\* incident-kit (trial|limits) \*/ ", entry) for entry in asked)
     assert sum("/* incident-kit trial */" in text for text in trial.sent) == sum("incident-kit trial" in entry for entry in asked)
     assert trial.sent.count("begin read only") == len(begins)
@@ -358,6 +220,150 @@ def test_claims_that_the_application_sets_itself_are_set_through_a_pooler_and_go
 
     assert (trial.outcome.status, trial.rows.visible) == ("ok", 2)
     assert _of_connection(guarded) == before
+
+
+def test_a_notification_of_a_policy_s_function_is_never_delivered(staged: Server, changed: Any) -> None:
+    changed(
+        "create function tells() returns boolean language plpgsql as $$ begin perform pg_notify('trial', 'x');"
+        " return true; end $$; create policy telling on plain using (tells()); alter table plain enable row level security",
+        "drop policy telling on plain; drop function tells(); alter table plain disable row level security",
+    )
+    with staged.connect() as listener:
+        listener.execute("listen trial")
+        trial = attempt(staged, "plain")
+        with staged.connect() as application:
+            application.execute("set role authenticated")
+            application.execute("select tells()")
+            process = application.info.backend_pid
+        # They come in the order of the commits: one of the trial would be the first.
+        first = [told.pid for told in listener.notifies(timeout=10, stop_after=1)]
+
+    assert (trial.rows.visible, first) == (20, [process])
+    assert any("Volatile functions of policies run when rows are counted" in note and "tells()" in note for note in trial.notes)
+
+
+@needs_pooler
+@pytest.mark.parametrize("answer", ["true", "1 / 0 = 1"])
+def test_advisory_locks_of_a_policy_s_function_do_not_stay_on_a_pooled_connection(guarded: Pool, answer: str) -> None:
+    guarded.server.execute(
+        "create function locks(text) returns boolean language plpgsql as"
+        f" $$ begin perform pg_advisory_lock(4711); return {answer}; end $$;"
+        "create policy locking on guarded as restrictive using (locks(owner))",
+        guarded.database,
+    )
+
+    trial = _through(guarded)
+
+    assert trial.outcome.sqlstate == (None if answer == "true" else "22012")
+    assert guarded.server.execute("select count(*) from pg_locks where locktype = 'advisory'", guarded.database) == [(0,)]
+
+
+@needs_pooler
+def test_advisory_locks_of_the_application_are_left_to_it(guarded: Pool) -> None:
+    with guarded.connect() as application:
+        application.execute("select pg_advisory_lock(815)")
+
+    trial = _through(guarded)
+
+    assert trial.outcome.status == "not run"
+    assert "holds advisory locks of its application" in (trial.outcome.message or "")
+    held = "select objid::int from pg_locks where locktype = 'advisory'"
+    assert guarded.server.execute(held, guarded.database) == [(815,)]
+
+
+@pytest.mark.parametrize(
+    ("raising", "told"),
+    [
+        ("raise exception 'no tenant for %', lower(mail)", "the function raised an exception (P0001)"),
+        ("raise exception 'no % for %', (select words from notes limit 1), 'x'", "the function raised an exception (P0001)"),
+        ("raise exception 'no tenant for %', mail using errcode = '28000'", "the function raised an exception (28000)"),
+        ("execute format('select 1 from %I', mail)", 'relation "<masked>" does not exist'),
+        ("execute format('select 1 from %I', upper(mail))", 'relation "<masked>" does not exist'),
+    ],
+)
+def test_no_value_of_the_claims_and_no_word_of_a_function_is_told(staged: Server, changed: Any, raising: str, told: str) -> None:
+    changed(
+        "create function guards() returns boolean language plpgsql stable security definer as $$ declare mail text :="
+        f" current_setting('request.jwt.claims')::json -> 'app_metadata' -> 'mails' ->> 0; begin {raising}; return true; end $$;"
+        "create policy guarding on plain using (guards()); alter table plain enable row level security",
+        "drop policy guarding on plain; drop function guards(); alter table plain disable row level security",
+    )
+
+    trial = attempt(staged, "plain", claims={"app_metadata": {"mails": ["Joe.Secret@example.com"]}, "n": 7})
+
+    shown = json.dumps(trial.to_record()) + TrialView(trial.to_record()).text()
+    assert (trial.outcome.status, trial.outcome.message) == ("refused", told)
+    assert "joe.secret" not in shown.lower()
+    assert "words 1" not in shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "returns text language plpgsql as $$ begin reset role; return ''; end $$",
+        "returns text language plpgsql as $$ begin set local session authorization default; return ''; end $$",
+        "returns text language plpgsql as $$ begin perform set_config('role', 'none', true); return ''; end $$",
+        "returns text language sql stable as $$ select pg_catalog.set_config('ro' || 'le', 'none', true) $$",
+        "returns text language sql as $$ reset role; select ''::text $$",
+        "returns text language plpgsql as $$ begin execute 're' || 'set ro' || 'le'; return ''; end $$",
+        "returns text language plpgsql as $$ begin do 'begin reset role; end'; return ''; end $$",
+        (
+            "returns text language plpgsql as $$ declare c refcursor; answer text; begin open c for execute"
+            " 'select set_conf' || 'ig(''ro' || 'le'', ''none'', true)'; fetch c into answer; return answer; end $$"
+        ),
+        (
+            "returns text language sql as $$ select min(word) from"
+            " ts_stat('select to_tsvector(set_conf' || 'ig(''ro' || 'le'', ''none'', true))') $$"
+        ),
+        "returns text language plpgsql set role to postgres as $$ begin return current_user; end $$",
+    ],
+)
+def test_a_superuser_s_trial_runs_nothing_that_can_leave_the_role(staged: Server, changed: Any, body: str) -> None:
+    changed(
+        f"create function leaves() {body}; create policy leaving on plain using (leaves() is not null);"
+        "alter table plain enable row level security",
+        "drop policy leaving on plain; drop function leaves(); alter table plain disable row level security",
+    )
+    with staged.connect(autocommit=False) as superuser:
+        superuser.execute("set local role authenticated")
+        superuser.execute("select leaves()")
+        is_undone = superuser.execute("select current_user").fetchone() == ("postgres",)
+    log = Log(staged)
+
+    trial, plain = attempt(staged, "plain"), attempt(staged, "plain", user="authenticator")
+
+    assert is_undone == ("set role to" not in body)
+    assert trial.outcome.status == "not run"
+    assert "the asker is a superuser, and SET ROLE may be undone by" in (trial.outcome.message or "")
+    assert "leaves()" in (trial.outcome.message or "")
+    assert "set_config('role'" not in log.text.split("authenticator|")[0]
+    assert plain.outcome.status != "not run"
+
+
+def test_a_role_that_may_run_programs_is_asked_as_carefully_as_a_superuser(staged: Server, changed: Any) -> None:
+    changed(
+        "grant pg_execute_server_program to authenticator;"
+        "create function leaves() returns text language sql as 'reset role; select 1::text';"
+        "create policy leaving on plain using (leaves() is not null); alter table plain enable row level security",
+        "drop policy leaving on plain; drop function leaves(); alter table plain disable row level security;"
+        "revoke pg_execute_server_program from authenticator",
+    )
+
+    trial = attempt(staged, "plain", user="authenticator")
+
+    assert trial.outcome.status == "not run"
+    assert "may run programs or open files on the server" in (trial.outcome.message or "")
+
+
+def test_words_in_a_body_that_leave_no_role_stop_no_trial(staged: Server, changed: Any) -> None:
+    changed(
+        "create function keeps() returns boolean language plpgsql security definer as"
+        " $$ declare role text := 'set_config'; begin execute 'select 1'; return role <> 'reset role'; end $$;"
+        "create policy keeping on plain using (keeps() and auth.role() is not null); alter table plain enable row level security",
+        "drop policy keeping on plain; drop function keeps(); alter table plain disable row level security",
+    )
+
+    assert attempt(staged, "plain", claims={"sub": ALICE}).rows.visible == 20
 
 
 def _through(pool: Pool, claims: dict[str, Any] | None = None) -> Trial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -108,3 +109,18 @@ def attempt(
 ) -> Trial:
     source = DatabaseSource("database", server.dsn(user=user))
     return try_access(source, role, (schema, relation), action, claims, statement, count_limit=count_limit)
+
+
+@dataclass(slots=True)
+class Log:
+    """What the server wrote since this was made."""
+
+    server: Server
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        self.start = self.server.log_file.stat().st_size
+
+    @property
+    def text(self) -> str:
+        return self.server.log_file.read_bytes()[self.start :].decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kit.analyze.access.explanation import Question
 from kit.analyze.access.privileges import Access
@@ -41,13 +42,22 @@ def questions_of(
         return named
     asked = asked_of(statement, asker, frames, access) if statement else _from_its_own(reading, asker, frames, access)
     if not asked:
-        return named
+        return [_past_its_schema(question, reading, frames) for question in named]
     objects = {name_parts(question.name)[1] for question in named if question.kind in ("relation", "function")}
     about = [(schema == reading.schema) if reading.object_kind == "schema" else name in objects for schema, name in _parts(asked)]
     # A relation's own chain has the gate of its schema.
     missed = [question for question in named if question.kind == "schema" and not any(about)]
     asked = [question for _, question in sorted(zip(about, asked, strict=True), key=lambda pair: not pair[0])]
     return [*missed, *asked]
+
+
+def _past_its_schema(question: Question, reading: ErrorReading, frames: Frames) -> Question:
+    """Return the question about the one relation that is meant: the server says "denied" only after it found it."""
+    if reading.trouble != "denied" or question.kind != "relation" or reading.schema is not None:
+        return question
+    relations = frames["relations"]
+    found = sorted(relations.loc[relations["relation_name"] == name_parts(question.name)[1], "schema_name"])
+    return replace(question, name=f"{quoted(found[0])}.{question.name}") if len(found) == 1 else question
 
 
 def _parts(questions: list[Question]) -> list[tuple[str | None, str]]:

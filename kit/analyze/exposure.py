@@ -15,11 +15,12 @@ import pandas as pd
 
 from kit.analyze.access.privileges import Access, Flags, Masks, mask
 from kit.analyze.findings import NotExamined
-from kit.analyze.service_roles import in_user_schema
+from kit.analyze.service_roles import in_own_schema
 from kit.evidence.model import Frames
 
 PUBLIC = "public"
 DEFAULT_ROLES = (PUBLIC, "anon", "authenticated")
+_HOLDS_ROWS = ("table", "partitioned table", "materialized view", "foreign table")
 # What extensions give to everybody in whatever schema they are put, often `public`.
 _OPEN_RELATIONS = {
     "pg_stat_statements": ("pg_stat_statements", "pg_stat_statements_info"),
@@ -137,8 +138,11 @@ def of_extensions(frames: Frames) -> Flags:
 
 
 def user_tables(frames: Frames) -> pd.DataFrame:
-    """Return the tables that may have row security, with their places in the evidence; those of extensions left out."""
+    """Return what holds rows, with places in the evidence: also materialized views and foreign tables.
+
+    Those of extensions and of a provider of hosted databases are left out.
+    """
     relations = frames["relations"]
-    is_table = relations["kind"].isin(["table", "partitioned table"]).to_numpy(dtype=np.bool_)
-    is_users = in_user_schema(relations["schema_name"]).to_numpy(dtype=np.bool_)
-    return relations[is_table & is_users & ~of_extensions(frames)]
+    holds_rows = relations["kind"].isin(_HOLDS_ROWS).to_numpy(dtype=np.bool_)
+    is_users = in_own_schema(frames, relations["schema_name"])
+    return relations[holds_rows & is_users.to_numpy(dtype=np.bool_) & ~of_extensions(frames)]

@@ -80,9 +80,9 @@ class ServiceRoles:
         self._default_grants = list(_default_grants(frames))
 
     def __iter__(self) -> Iterator[str]:
-        """Yield every role that may log in to this database and is bound by its privileges."""
+        """Yield every role that may log in to this database and is bound by its privileges; no provider's own."""
         for name in self._roles.loc[self._roles["can_login"].astype(bool), "role_name"]:
-            bound = not self._access.is_superuser(name) and not name.startswith("pg_")
+            bound = not (self._access.is_superuser(name) or name.startswith("pg_") or name in PROVIDER_ROLES)
             if bound and self._access.has_database_privilege(name, self._access.database, "CONNECT"):
                 yield name
 
@@ -128,6 +128,11 @@ def provider_schemas(frames: Frames) -> frozenset[str]:
     schemas = frames["schemas"]
     kept = set(schemas.loc[schemas["owner_name"].isin(PROVIDER_ROLES), "schema_name"])
     return frozenset(kept | (_PROVIDER_SCHEMAS if kept else set()))
+
+
+def in_own_schema(frames: Frames, schema_names: pd.Series) -> pd.Series:
+    """Return which of the schemas' names are neither the server's own nor a provider's."""
+    return in_user_schema(schema_names) & ~schema_names.isin(provider_schemas(frames))
 
 
 def is_hosted(frames: Frames) -> bool:

@@ -100,8 +100,11 @@ class Scope:
         row = self.table(name)
         if row is not None and not (candidates and _is_sure(name, candidates)):
             self._read_row_or_column(name, row)
-        else:
+        elif candidates or name in SYSTEM_COLUMNS:
             _read_one(name, candidates)
+        elif self.parent is None and len(self.tables) == 1 and name not in self.merged:
+            # No table has it: the statement means a column that is missing from its only one (42703).
+            self.tables[0].read(name)
 
     def doubt(self, name: str) -> None:
         """Record a name that is a column only if a table has one of that name."""

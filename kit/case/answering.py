@@ -15,7 +15,7 @@ from kit.analyze.access.resolution import name_parts
 from kit.analyze.applications import mistaken_identity
 from kit.analyze.error_text import read_error
 from kit.analyze.findings import quoted
-from kit.case.asking import Asked, answers, frames_of, is_nowhere
+from kit.case.asking import Asked, answers, frames_of, is_nowhere, works
 from kit.case.collecting import progress_line
 from kit.case.matrix import write_matrix
 from kit.case.showing import records, table_text
@@ -26,6 +26,12 @@ from kit.present.access_views import ComparisonView, TrialView
 from kit.target import Target, resolve
 
 DENIED, UNSEEN = 1, 3
+# What the server says when it refuses for a reason that the gates are about.
+_REFUSALS = frozenset({"42501", "42P01", "42703", "3F000", "28000", "28P01", "3D000"})
+_UNEXPLAINED = (
+    "Every gate that was looked at is open, so this evidence does not explain the error: it was another role, database, "
+    "server or time, or something that the error does not name."
+)
 # What decides of several answers: the first that is denied, else not known.
 _ORDER = (False, None, True)
 
@@ -46,16 +52,36 @@ def explained(target: str, asked: Asked, source: str | None = None, claims: Path
         raise TargetError("--claims needs a live server.", "Name a target that is one; a bundle can be asked without it.")
     frames, found = _looked_up(place, asked, source)
     trial = None if presented is None else _tried(place, asked, found, presented, source)
-    notes = [*_notes(frames, asked), *([TrialView(trial).text()] if trial else [])]
-    record = _record(found, notes[: len(notes) - bool(trial)])
-    return Answered({**record, "trial": trial} if trial else record, _words(found, notes), _status(found))
+    notes, is_open = _notes(frames, asked), _is_unexplained(asked, found)
+    notes += [_UNEXPLAINED] if is_open else []
+    record = _record(found, notes) | ({"allowed": None} if is_open else {})
+    answered = Answered(record, _words(found, notes), UNSEEN if is_open else _status(found))
+    return answered if trial is None else _with_trial(answered, trial)
+
+
+def _with_trial(answered: Answered, trial: dict[str, Any]) -> Answered:
+    """Return the answer with what the server itself said, which decides where the two differ."""
+    from kit.case.trying import contradiction, decided
+
+    assert isinstance(answered.record, dict)
+    allowed = decided(answered.record["allowed"], trial)
+    differs = contradiction(answered.record["allowed"], trial)
+    words = "\n\n".join([answered.words, TrialView(trial).text(), *([differs] if differs else [])])
+    record = {**answered.record, "allowed": allowed, "trial": trial}
+    record["notes"] = [*record["notes"], *([differs] if differs else [])]
+    return Answered(record, words, {True: 0, False: DENIED, None: UNSEEN}[allowed])
+
+
+def _is_unexplained(asked: Asked, found: Sequence[Explanation]) -> bool:
+    """Return whether the error says that the server refused, and every gate that was looked at is open."""
+    return bool(asked.error) and bool(read_error(asked.error or "").sqlstates & _REFUSALS) and all(map(works, found))
 
 
 def compared(target: str, asked: Asked, *, against_role: str | None, against: str | None, source: str | None = None) -> Answered:
     """Return why one works and the other does not: for another role, or the same question of another target."""
     a = frames_of(resolve(target), source)
     b = frames_of(resolve(against)) if against else a
-    first = answers(a, asked)[0].question
+    first = min(answers(a, asked), key=_rank).question
     comparison = compare(a, first, b, replace(first, role=against_role or first.role), _names(target, against))
     found = [comparison.a, comparison.b]
     return Answered(comparison.to_record(), ComparisonView(comparison).text(), _status(found))
@@ -143,9 +169,21 @@ def _differs(noun: str, said: str | None, looked_at: str | None, words: str) -> 
 
 def _record(found: Sequence[Explanation], notes: Sequence[str]) -> dict[str, Any]:
     """Return the answer that decides the exit status, with all of them beside it where there are several."""
-    first = min(found, key=lambda answer: (_ORDER.index(answer.allowed), answer.first_failed is None))
-    several = {"answers": [answer.to_record() for answer in found]} if len(found) > 1 else {}
-    return {**first.to_record(), "notes": list(notes), **several}
+    first = min(found, key=_rank).to_record()
+    if len(found) == 1:
+        return {**first, "notes": list(notes)}
+    every = [answer.to_record() for answer in found]
+    stopped = [record for record in every if record["first_failed"]]
+    # What mends the whole statement is all of it, or nothing where a part has no remedy.
+    parts = dict.fromkeys(part for record in stopped for part in (record["remedy"] or "").split(";\n"))
+    remedy = ";\n".join(parts) if stopped and "" not in parts else None
+    opens = list(dict.fromkeys(words for record in stopped for words in record["opens"]))
+    run_by = " / ".join(dict.fromkeys(record["run_by"] for record in stopped if record["run_by"])) or None
+    return {**first, "remedy": remedy, "run_by": run_by, "opens": opens, "notes": list(notes), "answers": every}
+
+
+def _rank(answer: Explanation) -> tuple[int, bool]:
+    return _ORDER.index(answer.allowed), answer.first_failed is None
 
 
 def _words(found: Sequence[Explanation], notes: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from pglast import parser
@@ -13,7 +13,7 @@ from kit.analyze.access.catalog import WANTED, Catalog
 from kit.analyze.access.explain import explained
 from kit.analyze.access.explanation import Explanation, ObjectKind, Question
 from kit.analyze.access.privileges import NEEDS, Access
-from kit.analyze.access.resolution import name_parts
+from kit.analyze.access.search_path import identifiers
 from kit.analyze.document import FindingsDocument
 from kit.analyze.error_questions import questions_of
 from kit.analyze.error_text import read_error
@@ -63,7 +63,11 @@ def asked_for(
         hint = "Give one of --relation, --function, --schema, --type, --database, --statement; or --error alone."
         raise ParameterError("More than one thing is named.", hint)
     kind, name = named[0] if named else ("relation", None)
-    listed = None if columns is None else tuple(name_parts(column)[1] for column in columns.split(","))
+    if statement and (action or columns):
+        raise ParameterError("A statement says by itself what it does.", "Leave out --action and --columns.")
+    listed = None if columns is None else identifiers(columns)
+    if columns is not None and listed is None:
+        raise ParameterError(f"{columns!r} is no list of columns.", 'Write it as SQL would: id,"Order date".')
     chosen = (action or _FIRST_ACTION.get(kind, "SELECT")).upper()
     return Asked(role, chosen, name, cast(ObjectKind, kind), listed, statement, error)
 
@@ -88,7 +92,32 @@ def answers(frames: Frames, asked: Asked) -> list[Explanation]:
     """Return an explanation for each thing that is asked; UnknownRole or ParameterError where it cannot be asked."""
     access = Access(frames)
     catalog = Catalog(frames, access)
-    return [explained(catalog, question) for question in _questions(frames, asked, access)]
+    questions = _questions(frames, asked, access)
+    if not questions:
+        raise ParameterError(
+            "Nothing in it needs a privilege that could be asked about.", "Give a statement that names a relation."
+        )
+    found = [explained(catalog, question) for question in questions]
+    return found if not asked.error or asked.statement else [_refused_action(catalog, answer, asked.error) for answer in found]
+
+
+def _refused_action(catalog: Catalog, answer: Explanation, error: str) -> Explanation:
+    """Return the answer for the action that is refused: "denied" without a statement does not say which one it was."""
+    reading, question = read_error(error), answer.question
+    if not works(answer) or reading.trouble != "denied" or reading.statement is not None or question.kind != "relation":
+        return answer
+    others = (explained(catalog, replace(question, action=action)) for action in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"))
+    return next((other for other in others if not works(other) and _is_possible(other)), answer)
+
+
+def works(answer: Explanation) -> bool:
+    """Return whether nothing stands in the way, not even silently."""
+    return answer.allowed is True and answer.first_failed is None
+
+
+def _is_possible(answer: Explanation) -> bool:
+    """Return whether the action is one for this kind of relation at all."""
+    return not any(gate.because.startswith(f"{answer.question.action} is not for a") for gate in answer.gates)
 
 
 def is_nowhere(found: Iterable[Explanation]) -> bool:
@@ -193,8 +222,8 @@ def _services(frames: Frames) -> list[str]:
 
 def _the_telling(found: tuple[Explanation, ...]) -> tuple[Explanation, ...]:
     """Return the answers that tell something: those that fail, and one that works beside them."""
-    failing = [answer for answer in found if answer.allowed is not True or answer.first_failed]
-    working = [answer for answer in found if answer.allowed is True and not answer.first_failed]
+    failing = [answer for answer in found if not works(answer)]
+    working = [answer for answer in found if works(answer)]
     return (*failing, *working[: max(1, 3 - len(failing))])
 
 

@@ -134,11 +134,17 @@ _REASONS = {
 
 def _unresolved(explanation: Explanation) -> str:
     question = explanation.question
+    if explanation.object_name and question.kind == "relation" and " has no column " in _because(explanation):
+        return one_line(_because(explanation))
     if explanation.object_name:
         return f"its search_path does not lead to {one_line(explanation.object_name, NAME_LIMIT)}"
     is_plain = question.kind == "relation" and place_of(explanation)[0] is None
     missing = f"its search_path leads to no {question.kind} of that name" if is_plain else f"there is no such {question.kind}"
     return f"{missing}; perhaps {_near(explanation.near)} is meant" if explanation.near else missing
+
+
+def _because(explanation: Explanation) -> str:
+    return next((gate.because for gate in explanation.gates if gate.name == "name resolution"), "")
 
 
 def _near(names: Sequence[str]) -> str:

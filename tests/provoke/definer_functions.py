@@ -11,7 +11,7 @@ from kit.sandbox.server import Server
 def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
     server.execute(
         """
-        create role anon;
+        create role anon; create role clinic_service login;
         create schema clinic;
         create table clinic."Patients" (patient_id bigint, name text);
         alter table clinic."Patients" enable row level security;
@@ -35,14 +35,16 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
         grant execute on function clinic.find(text) to anon;
         grant execute on function clinic.find(bigint, integer) to public;
         grant execute on procedure clinic.clear() to public;
-        grant usage on schema clinic to anon;
+        grant usage on schema clinic to anon, clinic_service;
         """,
         database,
     )
     try:
         yield {
+            "behind": "If not: ",
+            "kept": (("clinic_service", "select clinic.find(1)"), ("clinic_service", "call clinic.clear()")),
             "expected": tuple(f"definer_functions:function:clinic.{name}" for name in ("find", "clear")),
             "absent": tuple(f"definer_functions:function:clinic.{name}" for name in ("hours", "as_caller", "closed", "log")),
         }
     finally:
-        server.execute("drop schema clinic cascade; drop role anon", database)
+        server.execute("drop schema clinic cascade; drop role anon, clinic_service", database)

@@ -20,6 +20,14 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
         alter table api.drafts enable row level security;
         create table api.internal (secret text);
         create table api."Only one" (code text, secret text);
+        insert into api.drafts values (1, 'someone');
+        create materialized view api.all_drafts as select * from api.drafts;
+        create materialized view api.inner_drafts as select * from api.drafts;
+        grant select on api.all_drafts to anon;
+        create foreign data wrapper nowhere;
+        create server nowhere foreign data wrapper nowhere;
+        create foreign table api.far (n integer) server nowhere;
+        grant select on api.far to authenticated;
         create schema closed;
         create table closed.unreachable (secret text);
         grant usage on schema api to anon, authenticated;
@@ -36,16 +44,22 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
                 "exposed_tables_without_row_security:table:api.orders",
                 "exposed_tables_without_row_security:table:api.countries",
                 'exposed_tables_without_row_security:table:api."Only one"',
+                "exposed_tables_without_row_security:view:api.all_drafts",
+                "exposed_tables_without_row_security:table:api.far",
             ),
             "absent": (
                 "exposed_tables_without_row_security:table:api.drafts",
                 "exposed_tables_without_row_security:table:api.internal",
+                "exposed_tables_without_row_security:view:api.inner_drafts",
                 "exposed_tables_without_row_security:table:closed.unreachable",
             ),
             "repair": repair,
         }
     finally:
-        server.execute("drop schema api, closed cascade; drop role anon; drop role authenticated", database)
+        server.execute(
+            "drop schema api, closed cascade; drop foreign data wrapper nowhere cascade; drop role anon; drop role authenticated",
+            database,
+        )
 
 
 def repair(server: Server, database: str) -> None:
@@ -56,6 +70,9 @@ def repair(server: Server, database: str) -> None:
         alter table api.orders enable row level security;
         revoke all on api.countries from public, anon;
         revoke all on api."Only one" from public, anon;
+        create view api.own_drafts as select * from api.all_drafts where author = current_user;
+        revoke all on api.all_drafts from anon;
+        revoke all on api.far from authenticated;
         """,
         database,
     )

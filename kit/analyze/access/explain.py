@@ -1,7 +1,13 @@
 """Why a role may or may not do something: every gate in order, and the smallest remedy.
 
 Pure, over the frames of one database. The questions are those of `Question`; the answers are held against the server's
-own on random catalogs (tests/test_access_explained.py).
+own on random catalogs (tests/test_access_explained.py, `make fuzz-access`).
+
+Known limits: what is constant only to the planner is not seen (`f(a) or true` inside one expression, an SQL function whose
+body is a constant, a view's `where false`); a trigger's body is not read (where it names a relation that the role may not
+write, the answer is unknown); the foreign keys that a partition has from its parent are not in the evidence, where the
+partition is named directly; FOR UPDATE is asked as an UPDATE, which is stricter for views. Where the server's answer
+depends on how a view joins its relations, on a cascade, it is unknown, and the gate says so.
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ from kit.analyze.access.explanation import GATES, Explanation, Gate, GateName, Q
 from kit.analyze.access.missing_columns import missing_columns
 from kit.analyze.access.privileges import Access
 from kit.analyze.access.reading import read
-from kit.analyze.access.resolution import NEAR_LIMIT, close_to, resolve
+from kit.analyze.access.resolution import NEAR_LIMIT, close_to, name_parts, resolve
 from kit.analyze.access.row_security import Added
 from kit.analyze.access.session_state import stopped
 from kit.analyze.access.uses import ROW_ACTIONS
@@ -58,6 +64,8 @@ def explained(catalog: Catalog, question: Question) -> Explanation:
 
 def _session(catalog: Catalog, question: Question) -> tuple[Gate, Gate]:
     login, connect = session_gates.login(catalog, question.role), session_gates.connect(catalog, question.role)
+    if question.kind == "database" and name_parts(question.name)[1] != catalog.access.database:
+        return login, gates.not_applicable("connect", "the database that is asked about is judged below")
     return login, connect if connect.status == "failed" else stopped(catalog, question.role, question.action) or connect
 
 
@@ -86,7 +94,10 @@ def _behind(catalog: Catalog, question: Question, relation: Relation) -> tuple[B
         replace(gate, remedy=_mending(after, remedy)) if gate.status == "failed" else gate
         for gate, after in zip(below, then, strict=True)
     )
-    return (mended[0], replace(security, remedy=remedy), *mended[2:]), rows
+    # A policy may bring along what cannot be judged beforehand.
+    doubts = [f"; with a policy: {gate.because}" for gate in then if gates.NOT_KNOWN in gate.because][:1]
+    told = "".join([security.because, *doubts])
+    return (mended[0], replace(security, remedy=remedy, because=told), *mended[2:]), rows
 
 
 def _mending(then: Gate, remedy: Remedy | None) -> Remedy | None:

@@ -30,8 +30,8 @@ class Question:
     """May `role` do `action` to the object, named as the application names it?
 
     `columns` are the columns of a statement (exact names); None where no statement is known: then one column suffices,
-    as the server has it for `count(*)`. `is_filtered` says that the statement reads columns of what it changes, in a
-    WHERE or RETURNING, and so needs SELECT as well.
+    a view is read whole, and () means any one column. `read_columns` are those that a change reads in a WHERE or RETURNING,
+    for which it needs SELECT as well; None where it reads none, or where no statement is known.
     """
 
     role: str

@@ -17,6 +17,8 @@ from kit.analyze.access.holding import held, held_on_columns
 from kit.analyze.access.uses import CHANGES, Reading, Use
 from kit.analyze.findings import quoted
 
+# Before, what a generated column calls was made ready before there was any row.
+_GENERATED_LATE_SINCE = 160_000
 # Evaluated for a row that is written; those of an index for its own columns.
 _OF_ROWS = ("check", "index", "generated")
 
@@ -59,14 +61,14 @@ def _without_execute(catalog: Catalog, role: str, called: Sequence[dict[str, Any
 
 def _of_change(catalog: Catalog, question: Question, target: Use, rows: Rows | None) -> Iterator[dict[str, Any]]:
     """Yield what is called for each row that is written; an UPDATE or DELETE without rows never comes to it."""
-    if question.action not in CHANGES or (question.action != "INSERT" and rows == "none"):
-        return
+    is_rowless = question.action != "INSERT" and rows == "none"
     for record in catalog.indexed("function_uses", "relation_oid").get((target.relation.oid,), []):
         kind = record["user_kind"]
         is_fired = kind == "trigger condition" and record["is_enabled"] and question.action in record["events"]
         is_default = kind == "default" and question.action == "INSERT" and record["user_name"] not in (target.columns or ())
-        is_of_row = kind in _OF_ROWS and question.action != "DELETE" and _is_made(target, record)
-        if is_fired or is_default or is_of_row:
+        is_of_row = kind in _OF_ROWS and question.action in ("INSERT", "UPDATE") and _is_made(target, record)
+        is_early = kind == "generated" and catalog.version < _GENERATED_LATE_SINCE
+        if (is_fired or is_default or is_of_row) and (is_early or not is_rowless):
             yield record
 
 

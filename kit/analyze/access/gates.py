@@ -17,7 +17,6 @@ from kit.analyze.access.row_security import could_open
 from kit.analyze.access.uses import CHANGES, ROW_ACTIONS, Applied, Reading, Use
 from kit.analyze.findings import quoted
 
-
 NOT_KNOWN = "whether the server comes to that is not known"
 
 
@@ -97,7 +96,9 @@ def row_security(catalog: Catalog, question: Question, reading: Reading) -> tupl
     own = [applied for applied in reading.applied if not applied.use.is_of_policy]
     if reading.loops:
         loop = reading.loops[0]
-        because = f"the {'view' if loop.kind == 'view' else 'policies on'} {loop.qualified} read{'s' * (loop.kind == 'view')} itself"
+        because = (
+            f"the {'view' if loop.kind == 'view' else 'policies on'} {loop.qualified} read{'s' * (loop.kind == 'view')} itself"
+        )
         return Gate("row security", "failed", f"{because} again, through policies (error 42P17)"), None
     if not own:
         return not_applicable("row security", "no table of this database is read or changed"), "all"

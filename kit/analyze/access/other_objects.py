@@ -36,7 +36,7 @@ def gates_of(catalog: Catalog, question: Question) -> Answer:
 
 def _database(catalog: Catalog, question: Question) -> Answer:
     current = database_entity(catalog)
-    wanted = name_parts(question.name)[1] if question.name else current.name
+    wanted = _one_name(question.name, "database") if question.name else current.name
     record = next((row for row in catalog.rows("databases") if row["database_name"] == wanted), None)
     if record is None:
         names = [row["database_name"] for row in catalog.rows("databases")]
@@ -46,11 +46,23 @@ def _database(catalog: Catalog, question: Question) -> Answer:
             tuple(close_to(wanted, names)),
         )
     entity = Entity("database", wanted, record["owner_name"])
+    if question.action == "CONNECT" and not record["allows_connections"]:
+        closed = Gate("object privilege", "failed", f"database {quoted(wanted)} takes no connections")
+        return entity.qualified, (_named(entity), closed), ()
     return entity.qualified, (_named(entity), _privilege(catalog, question, entity)), ()
 
 
+def _one_name(text: str, kind: str) -> str:
+    schema, name = name_parts(text)
+    if schema is not None:
+        raise ParameterError(
+            f"{text!r} is not the name of a {kind}: it has a dot.", "Write one name, in double quotes if it has a dot."
+        )
+    return name
+
+
 def _schema(catalog: Catalog, question: Question) -> Answer:
-    wanted = name_parts(question.name)[1]
+    wanted = _one_name(question.name, "schema")
     entity = catalog.schemas.get(wanted)
     if entity is None:
         because = f"there is no schema {quoted(wanted)} in database {quoted(catalog.access.database)}"
@@ -80,7 +92,9 @@ def _in_schema(catalog: Catalog, question: Question) -> Answer:
 
 def _chosen(catalog: Catalog, question: Question, schema: str | None, named: list[Entity]) -> Entity | Resolved:
     path = session_path(catalog, question.role)
-    schemas = [schema] if schema is not None else list(path.entries)
+    # The server's own schema comes first where the path does not name it.
+    own = [] if "pg_catalog" in path.entries else ["pg_catalog"]
+    schemas = [schema] if schema is not None else [*own, *path.entries]
     reached = [item for item in named if item.schema in schemas]
     usable = [item for item in reached if held(catalog, question.role, catalog.schemas[str(item.schema)], "USAGE")] or reached
     if len({item.arguments for item in usable}) > 1:

@@ -7,12 +7,13 @@ PostgreSQL manual, 4.1.1 "Identifiers" and 5.10.3 "The Schema Search Path"; in t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kit.analyze.access.catalog import Catalog, Relation
 from kit.analyze.access.explanation import Gate, Remedy
 from kit.analyze.access.holding import held
+from kit.analyze.access.members import login_members
 from kit.analyze.access.search_path import SearchPath, identifiers
 from kit.analyze.findings import quoted
 from kit.analyze.names import is_system_schema
@@ -32,6 +33,7 @@ _ORIGINS = {
     "default": "the built-in default",
     "assumed": "the built-in default, as far as can be seen",
     "session": "of the session as the server gave it",
+    "member": "of the role that logs in",
 }
 
 
@@ -91,7 +93,13 @@ def other_database(catalog: Catalog, text: str) -> str | None:
 
 
 def session_path(catalog: Catalog, role: str) -> SearchPath:
-    """Return the search_path that a session of the role has: as the server gave it where the role asked itself."""
+    """Return the search_path that a session of the role has: as the server gave it where the role asked itself.
+
+    A role that does not log in has that of the role which does: SET ROLE applies no settings.
+    """
+    logins = login_members(catalog, role)
+    if logins:
+        return _members_path(catalog, role, logins)
     path = catalog.access.search_path(role)
     asked = catalog.rows("session")
     if asked and asked[0]["session_user_name"] == role == asked[0]["user_name"] and asked[0]["search_path"] != path.text:
@@ -101,12 +109,24 @@ def session_path(catalog: Catalog, role: str) -> SearchPath:
     return path
 
 
+def _members_path(catalog: Catalog, role: str, logins: Sequence[str]) -> SearchPath:
+    texts = sorted({catalog.access.search_path(login).text for login in logins})
+    if len(texts) > 1:
+        return SearchPath(role, f"of {', '.join(map(quoted, logins[:2]))} … differ", None, "member")
+    names = identifiers(texts[0])
+    return SearchPath(role, texts[0], names and tuple(role if item == "$user" else item for item in names), "member")
+
+
+def _unreadable(path: SearchPath) -> str:
+    if path.origin == "member":
+        return f"the search_paths of the roles that may SET ROLE to it ({path.text})"
+    return "the role's search_path is masked or cannot be read"
+
+
 def _along_path(catalog: Catalog, role: str, name: str) -> Resolved:
     path = session_path(catalog, role)
     if not path.is_known:
-        return Resolved(None, _unknown("the role's search_path is masked or cannot be read"))
-    if name.startswith("pg_") and "pg_catalog" not in path.entries:
-        return Resolved(None, _unknown("the server's own relations are not captured"))
+        return Resolved(None, _unknown(_unreadable(path)))
     holding = [
         schema for schema in dict.fromkeys(path.entries) if (schema, name) in catalog.by_name and schema in catalog.schemas
     ]
@@ -115,6 +135,8 @@ def _along_path(catalog: Catalog, role: str, name: str) -> Resolved:
         # Where none of them may be used, the first is what the application means: the next gate says what it lacks.
         relation = catalog.by_name[(usable or holding)[0], name]
         return Resolved(relation, Gate("name resolution", "passed", _found(relation, path, usable=bool(usable))))
+    if name.startswith("pg_") and not any(item.name == name for item in catalog.relations.values()):
+        return Resolved(None, _unknown("the server's own relations are not captured"))
     return _off_path(catalog, role, name, path)
 
 
@@ -188,11 +210,23 @@ def _places_elsewhere(catalog: Catalog, name: str) -> list[str]:
     ]
 
 
-def _put_on_path(catalog: Catalog, role: str, relation: Relation, path: SearchPath) -> Remedy:
+def _listed_again(catalog: Catalog, names: Iterable[str]) -> Iterator[str]:
+    """Yield the names as a list that the server takes; one name with commas in it was meant to be several."""
+    for name in names:
+        parts = [part.strip() for part in name.split(",")] if "," in name and name not in catalog.schemas else [name]
+        yield from ('"$user"' if part == "$user" else quoted(part) for part in parts if part)
+
+
+def _put_on_path(catalog: Catalog, role: str, relation: Relation, path: SearchPath) -> Remedy | None:
     schema = quoted(str(relation.schema))
+    logins = login_members(catalog, role) or [role]
+    known = identifiers(path.text)
+    # The schema "$user" cannot be put there by its name, and for several login roles one statement is not enough.
+    if known is None or relation.schema == "$user" or len(logins) > 1:
+        return None
     # In this database only, and at the end, so that no other name changes its meaning.
-    text = f"{path.text}, {schema}" if path.text.strip() else schema
-    statement = f"alter role {quoted(role)} in database {quoted(catalog.access.database)} set search_path = {text}"
+    text = ", ".join(dict.fromkeys([*_listed_again(catalog, known), schema]))
+    statement = f"alter role {quoted(logins[0])} in database {quoted(catalog.access.database)} set search_path = {text}"
     shadowed = [item.name for item in catalog.relations.values() if item.schema == relation.schema and item.name != relation.name]
     opens = (
         f"new sessions of {quoted(role)} find {len(shadowed)} more relations of {schema} by their plain names" if shadowed else ""

@@ -16,7 +16,7 @@ import pandas as pd
 
 from kit.evidence.model import Frames
 
-Origin = Literal["session", "role in database", "role", "database", "all", "server", "default", "assumed"]
+Origin = Literal["session", "member", "role in database", "role", "database", "all", "server", "default", "assumed"]
 
 BUILT_IN = '"$user", public'
 # Where a value of `settings` comes from that every session of the server begins with.

@@ -55,6 +55,8 @@ def _without_login(catalog: Catalog, role: str) -> Gate:
     graph = catalog.access.graph
     logins = {row["role_name"] for row in catalog.rows("roles") if row["can_login"]}
     members = sorted(name for name in logins - graph.superusers if role in graph.settable(name))
+    if role.startswith("pg_"):
+        return not_applicable("login", f"{role} is one of the server's own roles, which nobody logs in as")
     if members:
         more = f" and {len(members) - 1} more" if len(members) > 1 else ""
         return not_applicable("login", f"{quoted(role)} does not log in; {quoted(members[0])}{more} may SET ROLE to it")

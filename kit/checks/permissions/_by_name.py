@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 
 import pandas as pd
@@ -12,7 +12,7 @@ from kit.analyze.access.privileges import mask, names
 from kit.analyze.exposure import Exposure, public_rows
 from kit.analyze.findings import quoted
 from kit.analyze.users import Users
-from kit.checks.permissions._functions import signature
+from kit.checks.permissions._functions import revoke, signature
 from kit.checks.permissions._many import Row
 from kit.evidence.model import Frames
 
@@ -57,13 +57,19 @@ class ByName:
         """Return what takes EXECUTE on these functions from PUBLIC; ROUTINE stands for functions and procedures."""
         if len(functions) > _NAMES_WRITTEN:
             return self._words(f"EXECUTE on the SECURITY DEFINER functions of schema {quoted(schema)}", schema)
-        grants: dict[_Grant, list[str]] = defaultdict(list)
+        return self._statements(self._executing(functions), revoke(functions, ["public"]), schema)
+
+    def execute(self, functions: Sequence[Row], strangers: Collection[str]) -> list[str]:
+        """Return the grants of EXECUTE to those who have it through PUBLIC only, but for these."""
+        return _written(self._executing(functions, strangers))
+
+    def _executing(self, functions: Sequence[Row], strangers: Collection[str] = ()) -> dict[_Grant, list[str]]:
+        found: dict[_Grant, list[str]] = defaultdict(list)
         for function in functions:
-            held = {role: _EXECUTE for role in self._users.names if self._may_execute(role, function)}
-            for roles in self._users.lacking(schema, _EXECUTE, held, _EXECUTE).values():
-                grants["execute on routine", roles].append(signature(function))
-        called = ", ".join(signature(function) for function in functions)
-        return self._statements(grants, f"revoke execute on routine {called} from public", schema)
+            held = {role: _EXECUTE for role in self._users.names if role in strangers or self._may_execute(role, function)}
+            for roles in self._users.lacking(function["schema_name"], _EXECUTE, held, _EXECUTE).values():
+                found["execute on routine", roles].append(signature(function))
+        return found
 
     @cached_property
     def _users(self) -> Users:
@@ -112,14 +118,17 @@ class ByName:
         mine = grants.loc[grants["function_oid"] == function["function_oid"], "grantee_name"]
         return bool(mine.isin(self._access.memberships(role)).any())
 
-    def _statements(self, grants: Mapping[_Grant, list[str]], revoke: str, schema: str) -> str:
+    def _statements(self, grants: Mapping[_Grant, list[str]], revoked: str, schema: str) -> str:
         if any(len(roles) > _ROLES_WRITTEN for _, roles in grants):
             return self._words("it", schema)
-        written = [f"grant {what} {', '.join(on)} to {', '.join(map(quoted, roles))}" for (what, roles), on in grants.items()]
-        return ";\n".join((*written, revoke))
+        return ";\n".join((*_written(grants), revoked))
 
     def _words(self, what: str, schema: str) -> str:
         return (
-            f"Find out which roles use {quoted(schema)} through PUBLIC alone, grant {what} to these by name, and only then revoke "
-            "it from PUBLIC: until then the revoke shuts them out."
+            f"Find out which roles use {quoted(schema)} through PUBLIC alone, grant {what} to these by name, and only then "
+            "revoke it from PUBLIC: until then the revoke shuts them out."
         )
+
+
+def _written(grants: Mapping[_Grant, list[str]]) -> list[str]:
+    return [f"grant {what} {', '.join(on)} to {', '.join(map(quoted, roles))}" for (what, roles), on in grants.items()]

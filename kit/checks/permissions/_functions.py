@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kit.analyze.findings import Subject, quoted
-from kit.analyze.service_roles import in_user_schema
+from kit.analyze.service_roles import in_own_schema
 from kit.checks.permissions._many import Row, placed
 from kit.evidence.model import Frames
 
@@ -16,7 +16,7 @@ _COMPILED = ("c", "internal")
 def definer_functions(frames: Frames) -> list[Row]:
     """Return the SECURITY DEFINER functions that somebody wrote here, as records with their places in the evidence."""
     functions = frames["functions"]
-    is_own = functions["extension_name"].isna() & in_user_schema(functions["schema_name"])
+    is_own = functions["extension_name"].isna() & in_own_schema(frames, functions["schema_name"])
     is_written = ~functions["language"].isin(_COMPILED)
     return placed(functions[functions["is_security_definer"].astype(bool) & is_own & is_written])
 

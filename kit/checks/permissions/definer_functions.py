@@ -6,7 +6,8 @@ bind, and whose bodies name tables with row security.
 Why it matters: such a function sees and changes all rows, whoever calls it. EXECUTE goes to everybody by default, so
 that a helper written for one place is an open door for all.
 
-What to do: if strangers are not meant to call it, revoke EXECUTE. If they are, make sure that it answers about the caller
+What to do: if strangers are not meant to call it, revoke EXECUTE (and grant it by name to the services that have it through
+PUBLIC: the remedy names them). If they are, make sure that it answers about the caller
 only. One that a policy calls must stay executable: put it into a schema that no interface exposes.
 
 Known limits: a warning; an observation where a policy calls the function, which is a usual way out of policies that ask
@@ -23,12 +24,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
 from kit.analyze.exposure import PUBLIC, Exposure
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, Severity, Subject, quoted
+from kit.checks.permissions._by_name import ByName
 from kit.checks.permissions._functions import definer_functions, evidence, revoke, subject
 from kit.checks.permissions._many import Row, by_schema, grouped, listed
 from kit.evidence.model import Frames
 
 LAYER: Layer = "row security"
-NEEDS = (*ACCESS_NEEDS, "column_grants", "functions", "function_grants", "function_mentions", "function_uses")
+NEEDS = (
+    *ACCESS_NEEDS,
+    "column_grants",
+    "functions",
+    "function_grants",
+    "function_mentions",
+    "function_uses",
+    "default_privileges",
+)
 SEVERITIES: tuple[Severity, ...] = ("warning", "info")
 
 _KEPT = (
@@ -49,7 +59,8 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterator[Judgement
     callers = {oid: _callers(function, exposure) for function in functions if (oid := function["function_oid"]) in opened}
     guilty = [function for function in functions if callers.get(function["function_oid"])]
     policies = _policies(frames)
-    found = (_finding(group, opened, callers, policies) for group in grouped(guilty, "schema_name", "function_name"))
+    by_name = ByName(frames, exposure)
+    found = (_finding(group, opened, callers, policies, by_name) for group in grouped(guilty, "schema_name", "function_name"))
     yield from by_schema(found, "functions")
 
 
@@ -87,6 +98,7 @@ def _finding(
     opened: Mapping[str, list[Subject]],
     callers: Mapping[str, Callers],
     policies: Mapping[str, list[str]],
+    by_name: ByName,
 ) -> Finding:
     about, oids = subject(functions[0]), [function["function_oid"] for function in functions]
     tables = sorted({table for oid in oids for table in opened[oid]})
@@ -100,7 +112,7 @@ def _finding(
         subject=about,
         message=f"function {about.qualified} runs as {owners}, whom row security does not bind, names "
         f"{listed([table.qualified for table in tables])}, and {who} may call it{by_policies}",
-        remedy=_KEPT if calling else _revoked(functions, callers),
+        remedy=_KEPT if calling else _remedy(functions, callers, by_name),
         evidence=evidence(functions),
         value=float(len(tables)),
         unit="tables",
@@ -108,6 +120,14 @@ def _finding(
     )
 
 
-def _revoked(functions: Sequence[Row], callers: Mapping[str, Callers]) -> str:
-    through = {name for function in functions for names in callers[function["function_oid"]].values() for name in names}
-    return revoke(functions, ["public" if name == PUBLIC else quoted(name) for name in sorted(through)])
+def _remedy(functions: Sequence[Row], callers: Mapping[str, Callers], by_name: ByName) -> str:
+    """Return words: whether strangers are to call it (to log in, say) is not to be read from any catalog."""
+    by_caller = [callers[function["function_oid"]] for function in functions]
+    exposed = [role for role in dict.fromkeys(role for roles in by_caller for role in roles) if role != PUBLIC]
+    through = dict.fromkeys(name for roles in by_caller for names in roles.values() for name in names)
+    grants = by_name.execute(functions, set(exposed)) if PUBLIC in through else []
+    statements = [*grants, revoke(functions, ["public" if name == PUBLIC else quoted(name) for name in sorted(through)])]
+    return (
+        "If strangers are meant to call it, to log in for example, leave it, and make sure that it answers about the caller "
+        f"only. If not: {'; '.join(statements)}"
+    )

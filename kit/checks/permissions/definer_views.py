@@ -30,7 +30,7 @@ from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
 from kit.analyze.definers import DefinerViews, Record
 from kit.analyze.exposure import PUBLIC, Exposure
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, Severity, Subject, quoted
-from kit.analyze.service_roles import in_user_schema, provider_schemas
+from kit.analyze.service_roles import in_own_schema
 from kit.analyze.users import EXPLAINER_NEEDS, Invoking, Users
 from kit.checks.permissions._many import by_schema, listed
 from kit.evidence.model import Frames
@@ -51,9 +51,10 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterator[Judgement
     exposure = Exposure(frames)
     yield from exposure.not_examined()
     relations = frames["relations"]
-    yield Examined(int(((relations["kind"] == "view") & in_user_schema(relations["schema_name"])).sum()))
-    views, kept = DefinerViews(frames, exposure), provider_schemas(frames)
-    candidates = [found for found in views if found[1]["schema_name"] not in kept]
+    is_own = in_own_schema(frames, relations["schema_name"])
+    yield Examined(int(((relations["kind"] == "view") & is_own).sum()))
+    views = DefinerViews(frames, exposure)
+    candidates = [found for found in views if is_own.iloc[found[0]]]
     held = {role: exposure.relation_privileges(role) for role in _roles(frames, exposure)} if candidates else {}
     found = []
     for place, view, tables in candidates:

@@ -1,19 +1,23 @@
 """Exposed tables without row security.
 
-What it shows: tables that an exposed role may read or change, as a whole or a column of them, while row security is off.
+What it shows: tables that an exposed role may read or change, as a whole or a column of them, while row security is off;
+and materialized views and foreign tables that it may, for which there is no row security at all.
 
 Why it matters: whoever sends requests as that role reaches every row of the table. Where an interface such as PostgREST
 gives such a role to strangers, the table is on the internet: with SELECT it leaks, with more it can be emptied.
 
 What to do: decide. If the role is meant to see some of the rows, write policies and then enable row security (without a
-policy everything is hidden). If it is meant to see none, revoke what it holds.
+policy everything is hidden). If it is meant to see none, revoke what it holds. A materialized view keeps the rows that its
+owner saw, whatever the policies of the tables that they come from say: show it through a view with a condition of its own.
 
 Known limits: exposed roles are those that kit.toml names (`exposed = ["public", "web"]`), else `anon` and
 `authenticated` where they exist. Critical where the role may write, for nobody means that; a warning where it may only
 read, which is right for a list of countries. What PUBLIC holds is told by public_grants, and counts here for the other
-exposed roles, who hold it too. Roles that bypass row security, and what a role reaches by SET ROLE, are left out.
+exposed roles, who hold it too. Roles that bypass row security, what a role reaches by SET ROLE, and schemas of a provider
+of hosted databases are left out. Whether a materialized view was made of protected rows is not looked at.
 
-References: PostgreSQL manual, 5.9 "Row Security Policies"; Supabase splinter, 0013 "RLS disabled in public".
+References: PostgreSQL manual, 5.9 "Row Security Policies"; Supabase splinter, 0013 "RLS disabled in public",
+0016 "Materialized view in API" and 0017 "Foreign table in API".
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ LAYER: Layer = "row security"
 NEEDS = (*ACCESS_NEEDS, "column_grants", "extensions")
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning")
 
+# PostgreSQL has no row security for these; how a finding names their kind.
+_NEVER = {"materialized view": "view", "foreign table": "table"}
 _COUNTED = mask((*DATA_PRIVILEGES, "TRUNCATE"))
 
 
@@ -61,18 +67,31 @@ def _findings(plain: pd.DataFrame, held: Mapping[str, Masks], exposure: Exposure
 
 
 def _finding(row: Row, may: Mapping[str, tuple[str, ...]]) -> Finding:
-    subject = Subject(kind="table", name=row["relation_name"], schema=row["schema_name"])
-    is_writable = any(privileges != ("SELECT",) for privileges in may.values())
+    kind = row["kind"] if row["kind"] in _NEVER else "table"
+    subject = Subject(_NEVER.get(kind, kind), row["relation_name"], row["schema_name"])
+    is_writable = kind != "materialized view" and any(privileges != ("SELECT",) for privileges in may.values())
     told = "; ".join(f'"{role}" may {", ".join(privileges)}' for role, privileges in may.items())
+    defect = "row security cannot hold for it" if kind in _NEVER else "its row security is off"
     return Finding(
         severity="critical" if is_writable else "warning",
         subject=subject,
-        message=f"table {subject.qualified} is exposed and its row security is off: {told}",
-        remedy="If they are meant to use some of the rows, write a policy for each, and then: "
-        f"alter table {subject.qualified} enable row level security. If not: "
-        f"revoke all on {subject.qualified} from {', '.join(['public', *map(quoted, may)])}",
+        message=f"{kind} {subject.qualified} is exposed and {defect}: {told}",
+        remedy=_remedy(subject, list(may), can_be_secured=kind not in _NEVER),
         evidence=("relations", (int(row["position"]),)),
         value=float(len(may)),
         unit="roles",
         relations=frozenset({row["relation_name"]}),
+    )
+
+
+def _remedy(subject: Subject, roles: list[str], *, can_be_secured: bool) -> str:
+    revoke = f"revoke all on {subject.qualified} from {', '.join(map(quoted, roles))} (from public too, if they hold it so)"
+    if can_be_secured:
+        return (
+            "If they are meant to use some of the rows, write a policy for each, and then: "
+            f"alter table {subject.qualified} enable row level security. If not: {revoke}"
+        )
+    return (
+        "If they are meant to see all of it, leave it. If some of the rows, show these through a view with a condition of its "
+        f"own, and then, or if none: {revoke}"
     )

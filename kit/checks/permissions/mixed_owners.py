@@ -29,7 +29,7 @@ import pandas as pd
 from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
 from kit.analyze.access.privileges import Access
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, NotExamined, Severity, Subject, quoted
-from kit.analyze.service_roles import in_user_schema, positions, symptom_names
+from kit.analyze.service_roles import in_own_schema, positions, symptom_names
 from kit.checks.permissions._many import listed
 from kit.evidence.model import Frames
 
@@ -76,7 +76,7 @@ def _tables(frames: Frames) -> pd.DataFrame:
     is_foreign = relations["relation_oid"].isin(frames["extension_relations"]["relation_oid"])
     # A temporary table may stand in a schema's list for as long as its session lasts.
     is_kept = (relations["persistence"] != "temporary").fillna(True).astype(bool)
-    return relations[is_table & is_kept & ~is_foreign & in_user_schema(relations["schema_name"])]
+    return relations[is_table & is_kept & ~is_foreign & in_own_schema(frames, relations["schema_name"])]
 
 
 def _mixture(tables: pd.DataFrame, frames: Frames, access: Access) -> _Mixture | None:

@@ -5,8 +5,9 @@ What it shows: functions that run as their owner and look up names along the sea
 Why it matters: the caller chooses the search_path. With a table, function or operator of their own in front, they have the
 function run it with the owner's rights. And where the path is short, as in a restore, it fails: "relation does not exist".
 
-What to do: set a search_path on the function: the schemas that it uses, pg_temp last. The remedy names its own schema; add
-the others that its body uses without naming them. Where strangers may create in such a schema, set it to '' and name
+What to do: set a search_path on the function: the schemas that it uses, pg_temp last. The remedy names its own schema, those
+of the relations whose names stand in its body, and those of extensions; add what else its body uses without naming the
+schema, and try the function once. Where strangers may create in such a schema, set it to '' and name
 every schema in the body.
 
 Known limits: only SECURITY DEFINER functions. One that runs as its caller gives the caller nothing that the caller had
@@ -24,12 +25,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, Severity, quoted
+from kit.analyze.names import is_system_schema
 from kit.checks.permissions._functions import definer_functions, evidence, signature, subject
 from kit.checks.permissions._many import Row, by_schema, grouped
 from kit.evidence.model import Frames
 
 LAYER: Layer = "privileges"
-NEEDS = ("functions",)
+NEEDS = ("functions", "schemas", "extensions", "function_mentions")
 SEVERITIES: tuple[Severity, ...] = ("warning",)
 
 
@@ -38,10 +40,21 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterator[Judgement
     functions = definer_functions(frames)
     yield Examined(len(functions))
     open_ones = [function for function in functions if pd.isna(function["search_path"])]
-    yield from by_schema((_finding(group) for group in grouped(open_ones, "schema_name", "function_name")), "functions")
+    used = _used(frames)
+    yield from by_schema((_finding(group, used) for group in grouped(open_ones, "schema_name", "function_name")), "functions")
 
 
-def _finding(functions: Sequence[Row]) -> Finding:
+def _used(frames: Frames) -> dict[str, list[str]]:
+    """Return, by function, the schemas that its body may look into without naming them."""
+    mentions, extensions = frames["function_mentions"], frames["extensions"]["schema_name"]
+    helpers = [name for name in dict.fromkeys(extensions) if not is_system_schema(name)]
+    found: dict[str, list[str]] = {oid: list(helpers) for oid in frames["functions"]["function_oid"]}
+    for oid, schema in zip(mentions["function_oid"], mentions["schema_name"], strict=True):
+        found.setdefault(oid, list(helpers)).insert(0, schema)
+    return found
+
+
+def _finding(functions: Sequence[Row], used: Mapping[str, list[str]]) -> Finding:
     about = subject(functions[0])
     count = f" ({len(functions)} functions of the name)" if len(functions) > 1 else ""
     return Finding(
@@ -49,12 +62,13 @@ def _finding(functions: Sequence[Row]) -> Finding:
         subject=about,
         message=f"function {about.qualified}{count} runs as {quoted(functions[0]['owner_name'])} "
         "with the search_path of whoever calls it",
-        remedy=";\n".join(_remedy(function) for function in functions),
+        remedy=";\n".join(_remedy(function, used) for function in functions),
         evidence=evidence(functions),
         value=float(len(functions)),
         unit="functions",
     )
 
 
-def _remedy(function: Row) -> str:
-    return f"alter routine {signature(function)} set search_path = pg_catalog, {quoted(function['schema_name'])}, pg_temp"
+def _remedy(function: Row, used: Mapping[str, list[str]]) -> str:
+    schemas = dict.fromkeys((function["schema_name"], *used.get(function["function_oid"], ())))
+    return f"alter routine {signature(function)} set search_path = pg_catalog, {', '.join(map(quoted, schemas))}, pg_temp"

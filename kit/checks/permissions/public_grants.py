@@ -29,7 +29,7 @@ import pandas as pd
 from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
 from kit.analyze.exposure import PUBLIC, Exposure, of_extensions, public_rows
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, Severity, Subject, quoted
-from kit.analyze.service_roles import in_user_schema, positions, provider_schemas
+from kit.analyze.service_roles import in_own_schema, positions
 from kit.checks.permissions._by_name import ByName
 from kit.checks.permissions._functions import definer_functions, evidence, signature
 from kit.checks.permissions._many import grouped, listed
@@ -44,7 +44,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterator[Judgement
     """Yield a finding per schema and kind of object on which PUBLIC holds more than the defaults."""
     exposure = Exposure(frames)
     schemas = frames["schemas"]["schema_name"]
-    own = set(schemas[in_user_schema(schemas)]) - provider_schemas(frames)
+    own = set(schemas[in_own_schema(frames, schemas)])
     by_name = ByName(frames, exposure)
     yield Examined(len(own))
     yield from _on_relations(frames, exposure, by_name, own)

@@ -10,7 +10,9 @@ What to do: decide which rows each role may see, and write a policy that says so
 use the table, revoke the privileges, so that a mistake is an error instead of silence.
 
 Known limits: a warning, because it may be on purpose; critical where the symptom names the table. Whether a policy
-that exists lets the right rows through is not judged. Owners, superusers and roles with BYPASSRLS are not counted.
+that exists lets the right rows through is not judged. Owners, superusers and roles with BYPASSRLS are not counted. Schemas
+that belong to a role of a provider (supabase_admin, supabase_storage_admin, rdsadmin and their kin: auth, storage, realtime
+on Supabase) are the provider's to judge, and left out.
 
 References: PostgreSQL manual, 5.9 "Row Security Policies", and CREATE POLICY.
 """
@@ -24,7 +26,7 @@ import pandas as pd
 from kit.analyze.access.privileges import DATA_PRIVILEGES, Access, mask
 from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, Severity, Subject
-from kit.analyze.service_roles import in_user_schema, positions, symptom_names
+from kit.analyze.service_roles import in_own_schema, positions, symptom_names
 from kit.evidence.model import Frames
 
 LAYER: Layer = "row security"
@@ -38,7 +40,7 @@ _NAMES_SHOWN = 5
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterator[Judgement]:
     """Yield a finding per table that shows nothing to roles which may query it."""
     relations, policies = frames["relations"], frames["policies"]
-    protected = relations[relations["has_row_security"].astype(bool) & in_user_schema(relations["schema_name"])]
+    protected = relations[relations["has_row_security"].astype(bool) & in_own_schema(frames, relations["schema_name"])]
     permissive = policies.loc[policies["is_permissive"].astype(bool), "relation_oid"]
     silent = protected[~protected["relation_oid"].isin(permissive)]
     yield Examined(len(protected))
