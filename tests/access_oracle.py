@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -191,13 +192,19 @@ def unmended(connection: psycopg.Connection, role: str, item: Case) -> tuple[str
     if refuses(outcome):
         return "the remedy does not help", outcome, parts
     # A policy may be needed to see any row at all, without which there is no error; a constraint's function is, for a row.
-    # Two gates may each need the same of roles that inherit from each other.
-    single = [part for part in parts if [part.split(" to ")[0] for part in parts].count(part.split(" to ")[0]) == 1]
+    # Two gates may each need the same relation, of roles that inherit from each other or of one on its columns and the other not.
+    needed = Counter(_privilege_and_object(part) for part in parts)
+    single = [part for part in parts if needed[_privilege_and_object(part)] == 1]
     others = {part: [other for other in parts if other != part] for part in single if len(parts) > 1 and part.startswith("grant")}
     without = {part: after(connection, role, item, rest) for part, rest in others.items()}
     is_update = item.trial.action in ("UPDATE", "DELETE")
     needless = [part for part, found in without.items() if found.sqlstate is None and (found.rows or not is_update)]
     return ("a part of the remedy is not needed", outcome, needless) if needless else None
+
+
+def _privilege_and_object(grant: str) -> tuple[str, str]:
+    start, _, rest = grant.partition(" on ")
+    return " ".join(start.split()[:2]), rest.rpartition(" to ")[0]
 
 
 def after(connection: psycopg.Connection, role: str, item: Case, remedies: list[str]) -> Outcome:

@@ -22,7 +22,7 @@ def verdicts(running: Server, seeds: Iterable[int]) -> int:
 
 
 def test_every_statement_is_judged_as_the_server_does(server: Server) -> None:
-    assert verdicts(server, SEEDS) >= 10_000
+    assert verdicts(server, SEEDS) >= 20_000
 
 
 @pytest.mark.matrix
@@ -31,4 +31,4 @@ def test_every_statement_on_every_version(major: int) -> None:
     if reason := binaries.npm_is_missing(major):
         pytest.skip(f"PostgreSQL {major} of the matrix was NOT tested: {reason}")
     with sandbox.running(binaries.npm(major)) as running:
-        assert verdicts(running, SEEDS) >= 10_000
+        assert verdicts(running, SEEDS[:1]) >= 5_000

@@ -46,7 +46,7 @@ def _judged(conninfo: str, symptom: str | None) -> FindingsDocument:
         ("healthy", None, "healthy", None),
         ("healthy", "database timeout after 30000 ms", "healthy", None),
         ("healthy", MISSING, "broken", "schema"),
-        ("healthy", "column n.foo does not exist", "open", None),
+        ("healthy", "column n.foo does not exist", "broken", "schema"),
         ("healthy", "could not extend file: No space left on device", "open", None),
         ("healthy", "ERROR: deadlock detected", "open", None),
         ("no usage", MISSING, "broken", "privileges"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from kit.analyze.access.catalog import Catalog, Entity, Relation
 from kit.analyze.access.explanation import Remedy
 from kit.analyze.access.holding import WHOLE_ROW, Lack, held, held_on_columns
+from kit.analyze.exposure import DEFAULT_ROLES
 from kit.analyze.findings import quoted
 
 _NAMES_SHOWN = 5
@@ -17,7 +18,7 @@ _GRANT_WORDS = {"schema": "schema", "database": "database", "type": "type", "pro
 def grant(catalog: Catalog, role: str, entity: Entity, privilege: str) -> Remedy:
     """Return the grant of one privilege on a whole object."""
     statement = f"grant {privilege.lower()} on {_on(entity)} to {quoted(role)}"
-    opens = [_inheriting(catalog, role)]
+    opens = [_inheriting(catalog, role), _to_strangers(catalog, role, entity)]
     if entity.kind == "schema" and privilege == "USAGE":
         opens.append(_reachable(catalog, role, entity.name))
     return Remedy(statement, _granters(catalog, entity, privilege), _joined(opens))
@@ -30,7 +31,8 @@ def grant_lacked(catalog: Catalog, lack: Lack) -> Remedy:
         return grant(catalog, lack.role, lack.relation, lack.privilege)
     names = ", ".join(quoted(column) for column in columns)
     statement = f"grant {lack.privilege.lower()} ({names}) on {lack.relation.qualified} to {quoted(lack.role)}"
-    return Remedy(statement, _granters(catalog, lack.relation, lack.privilege), _inheriting(catalog, lack.role))
+    opens = [_inheriting(catalog, lack.role), _to_strangers(catalog, lack.role, lack.relation)]
+    return Remedy(statement, _granters(catalog, lack.relation, lack.privilege), _joined(opens))
 
 
 def together(parts: Sequence[Remedy]) -> Remedy:
@@ -100,6 +102,14 @@ def _inheriting(catalog: Catalog, role: str) -> str:
         catalog.known[key] = [name for name in others if role in graph.privileges_of(name)]
     members = catalog.known[key]
     return f"the same to {_some(quoted(name) for name in members)}, by membership" if members else ""
+
+
+def _to_strangers(catalog: Catalog, role: str, entity: Entity) -> str:
+    """Return the warning that a grant to a role of strangers opens every row, where row security is off."""
+    stated = [row["role_name"] for row in catalog.rows("exposed_roles")]
+    strangers = stated if "exposed_roles" in catalog.frames else DEFAULT_ROLES
+    is_bare = isinstance(entity, Relation) and entity.kind != "sequence" and not entity.has_row_security
+    return "every row, to strangers: row security is off on it" if is_bare and role in strangers else ""
 
 
 def _reachable(catalog: Catalog, role: str, schema: str) -> str:

@@ -120,7 +120,12 @@ class Reading:
 
     @property
     def seen(self) -> list[Applied]:
-        """Return what is left of the rows that the statement itself reads, not those that policies read."""
+        """Return what is left of the rows that the statement itself reads, not those that policies read.
+
+        An INSERT reads none, but in the condition of a check option.
+        """
+        if self.uses and self.uses[0].privilege == "INSERT":
+            return []
         return [applied for applied in self.applied if applied.stage == "using" and not applied.use.is_of_policy]
 
     def new_level(self, parent: int, *, is_loose: bool = False, is_apart: bool = False) -> int:

@@ -13,7 +13,7 @@ the table: the remedy grants it again where the old owner is a role that logs in
 Known limits: who migrates is read from who owns the migration ledger of the schema, else from who owns the most
 tables; where that is a superuser, which may alter everything, nothing is found unless the symptom names a table. Two
 teams may share a schema on purpose. Only tables are judged, not views, functions, types and sequences. What a migration
-may do after SET ROLE is not counted. Tables of extensions are left out.
+may do after SET ROLE is not counted. Tables of extensions, and of a hosted database's provider, are left out.
 
 References: PostgreSQL manual, 5.8 "Privileges" (ownership), and ALTER TABLE (OWNER TO).
 """

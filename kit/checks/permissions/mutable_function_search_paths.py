@@ -11,8 +11,8 @@ schema, and try the function once. Where strangers may create in such a schema, 
 every schema in the body.
 
 Known limits: only SECURITY DEFINER functions. One that runs as its caller gives the caller nothing that the caller had
-not. Left out are functions of extensions and compiled ones. A body in standard SQL (BEGIN ATOMIC) had its names looked up
-when it was made, and would not need it. Whether a path that is set is a safe one is not judged.
+not. Left out are functions of extensions, of a provider's schemas, and compiled ones. A body in standard SQL (BEGIN ATOMIC) had
+its names looked up when it was made, and would not need it. Whether a path that is set is a safe one is not judged.
 
 References: PostgreSQL manual, CREATE FUNCTION ("Writing SECURITY DEFINER Functions Safely"); CVE-2018-1058; Supabase
 splinter, 0011 "Function search path mutable".

@@ -28,6 +28,15 @@ with trees as (
   union all
   select 'policy check', p.polrelid, p.polname, p.polwithcheck::pg_catalog.text from pg_catalog.pg_policy as p where p.polwithcheck is not null
 ),
+-- Few call anything but the server's own functions: only those views are taken apart
+calling as materialized (
+  select distinct t.user_kind, t.relation_oid, t.user_name, p.oid as function_oid
+  from trees as t
+  cross join lateral pg_catalog.regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+) ', 'g') as m(found)
+  join pg_catalog.pg_proc as p on p.oid = m.found[1]::pg_catalog.oid
+  join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
+  where n.nspname not in ('pg_catalog', 'information_schema') or p.proacl is not null
+),
 -- Where a view's own list of columns begins: behind as many closed braces as open ones, but for that of the view itself
 parts as materialized (
   select
@@ -41,6 +50,7 @@ parts as materialized (
     select pg_catalog.replace(pg_catalog.replace(p.piece, pg_catalog.chr(92) || '{', ''), pg_catalog.chr(92) || '}', '') as plain
   ) as k
   where t.user_kind = 'view'
+    and t.relation_oid in (select c.relation_oid from calling as c where c.user_kind = 'view')
 ),
 lists as (
   select p.relation_oid, pg_catalog.sum(p.size + 13) over w as reached, pg_catalog.sum(p.depth) over w as depth
@@ -50,13 +60,13 @@ lists as (
 own_lists as materialized (
   select l.relation_oid, pg_catalog.min(l.reached) as reached from lists as l where l.depth = 1 group by l.relation_oid
 ),
--- Where each of the columns ends, by the same count: only of views that call anything there
+-- Where each of the columns ends, by the same count: 
 steps as materialized (
   select
     l.relation_oid,
     l.reached,
     p.position,
-    p.piece,
+    pg_catalog.left(p.piece, 400) as piece,
     pg_catalog.length(p.piece) as size,
     pg_catalog.length(pg_catalog.replace(k.plain, '}', '')) - pg_catalog.length(pg_catalog.replace(k.plain, '{', '')) as depth
   from trees as t
@@ -66,7 +76,7 @@ steps as materialized (
   cross join lateral (
     select pg_catalog.replace(pg_catalog.replace(p.piece, pg_catalog.chr(92) || '{', ''), pg_catalog.chr(92) || '}', '') as plain
   ) as k
-  where t.user_kind = 'view' and own.text ~ ':(?:funcid|opfuncid|aggfnoid|winfnoid) '
+  where t.user_kind = 'view'
 ),
 reached_steps as (
   select
@@ -88,35 +98,40 @@ own_columns as materialized (
   from reached_steps as s
   where s.depth = 1 and s.behind is not null
 ),
+cuts as materialized (
+  select
+    o.relation_oid,
+    case when o.is_by_itself then o.attnum end as attnum,
+    coalesce(pg_catalog.lag(o.reached) over w, l.reached)::integer as started,
+    o.reached::integer as ended
+  from own_columns as o
+  join own_lists as l on l.relation_oid = o.relation_oid
+  window w as (partition by o.relation_oid order by o.reached)
+),
 segments as (
-  select t.user_kind, t.relation_oid, t.user_name, null::smallint as attnum, t.tree as text
+  select t.user_kind, t.relation_oid, t.user_name, c.attnum, pg_catalog.substr(t.tree, c.started, c.ended - c.started) as text
   from trees as t
-  where not exists (select from own_columns as o where o.relation_oid = t.relation_oid and t.user_kind = 'view')
+  join cuts as c on c.relation_oid = t.relation_oid
+  where t.user_kind = 'view'
   union all
-  select t.user_kind, t.relation_oid, t.user_name, p.attnum, pg_catalog.substr(t.tree, p.start, p.size)
+  select t.user_kind, t.relation_oid, t.user_name, null, pg_catalog.substr(t.tree, 1, c.started)
   from trees as t
-  cross join lateral (
-    select null::smallint as attnum, 1 as start, l.reached::integer as size
-    from own_lists as l
-    where l.relation_oid = t.relation_oid
-    union all
-    select
-      case when o.is_by_itself then o.attnum end,
-      coalesce(pg_catalog.lag(o.reached) over w, l.reached)::integer,
-      (o.reached - coalesce(pg_catalog.lag(o.reached) over w, l.reached))::integer
-    from own_columns as o
-    join own_lists as l on l.relation_oid = o.relation_oid
-    where o.relation_oid = t.relation_oid
-    window w as (order by o.reached)
-    union all
-    select null, pg_catalog.max(o.reached)::integer, pg_catalog.length(t.tree)
-    from own_columns as o
-    where o.relation_oid = t.relation_oid
-  ) as p
-  where t.user_kind = 'view' and exists (select from own_columns as o where o.relation_oid = t.relation_oid)
+  join (select k.relation_oid, pg_catalog.min(k.started) as started from cuts as k group by k.relation_oid) as c
+    on c.relation_oid = t.relation_oid
+  where t.user_kind = 'view'
+  union all
+  select t.user_kind, t.relation_oid, t.user_name, null, pg_catalog.substr(t.tree, c.ended)
+  from trees as t
+  join (select k.relation_oid, pg_catalog.max(k.ended) as ended from cuts as k group by k.relation_oid) as c
+    on c.relation_oid = t.relation_oid
+  where t.user_kind = 'view'
 ),
 called as (
-  select t.user_kind, t.relation_oid, t.user_name, t.attnum, m.found[1]::pg_catalog.oid as function_oid
+  select t.user_kind, t.relation_oid, t.user_name, null::smallint as attnum, t.function_oid
+  from calling as t
+  where t.user_kind <> 'view'
+  union all
+  select t.user_kind, t.relation_oid, t.user_name, t.attnum, m.found[1]::pg_catalog.oid
   from segments as t
   cross join lateral pg_catalog.regexp_matches(t.text, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+) ', 'g') as m(found)
 ),

@@ -94,7 +94,7 @@ steps as materialized (
     l.user_oid,
     l.reached,
     p.position,
-    p.piece,
+    pg_catalog.left(p.piece, 400) as piece,
     pg_catalog.length(p.piece) as size,
     pg_catalog.length(pg_catalog.replace(k.plain, '}', '')) - pg_catalog.length(pg_catalog.replace(k.plain, '{', '')) as depth
   from trees as t
@@ -133,20 +133,32 @@ wanted as materialized (
     p.user_name,
     p.position,
     -- The piece is behind its words: what was reached before it is where it stands
-    case when p.reached - p.size > l.reached then (
-      select o.attnum
-      from own_columns as o
-      where o.user_oid = p.user_oid and o.reached > p.reached - p.size and o.is_by_itself
-        and not exists (
-          select from own_columns as e where e.user_oid = p.user_oid and e.reached > p.reached - p.size and e.reached < o.reached
-        )
-    ) end as target_attnum,
+    p.reached - p.size as started,
     p.relation_oid,
     p.demand[1]::bigint as bits,
     p.demand[2] as columns
   from pieces as p
-  left join own_lists as l on l.user_oid = p.user_oid and p.user_kind = 'view'
   where p.demand[1] <> '0'
+),
+-- The column that ends next behind the place, in one pass over both
+ends as (
+  select
+    p.user_oid,
+    p.position,
+    p.reached,
+    pg_catalog.min(p.found) over (partition by p.user_oid order by p.reached desc rows unbounded preceding) as found
+  from (
+    select o.user_oid, null::bigint as position, o.reached, array[o.reached, o.attnum, o.is_by_itself::integer] as found
+    from own_columns as o
+    union all
+    select w.user_oid, w.position, w.started, null from wanted as w where w.user_kind = 'view'
+  ) as p
+),
+within as materialized (
+  select e.user_oid, e.position, e.found[2]::smallint as attnum
+  from ends as e
+  join own_lists as l on l.user_oid = e.user_oid
+  where e.position is not null and e.reached > l.reached and e.found[3] = 1
 )
 select
   w.user_kind,
@@ -155,7 +167,7 @@ select
   -- The first is what an automatically updatable view changes
   w.position::bigint as position,
   (
-    select a.attname::pg_catalog.text from pg_catalog.pg_attribute as a where a.attrelid = w.user_oid and a.attnum = w.target_attnum
+    select a.attname::pg_catalog.text from pg_catalog.pg_attribute as a where a.attrelid = w.user_oid and a.attnum = i.attnum
   ) as target_column,
   c.oid::pg_catalog.text as relation_oid,
   n.nspname::pg_catalog.text as schema_name,
@@ -179,6 +191,7 @@ select
     order by k.attnum
   ) as column_names
 from wanted as w
+left join within as i on w.user_kind = 'view' and i.user_oid = w.user_oid and i.position = w.position
 join pg_catalog.pg_class as c on c.oid = w.relation_oid
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 where n.nspname not in ('pg_catalog', 'information_schema')

@@ -60,7 +60,7 @@ steps as materialized (
     l.user_oid,
     l.reached,
     p.position,
-    p.piece,
+    pg_catalog.left(p.piece, 400) as piece,
     pg_catalog.length(p.piece) as size,
     pg_catalog.length(pg_catalog.replace(k.plain, '}', '')) - pg_catalog.length(pg_catalog.replace(k.plain, '{', '')) as depth
   from trees as t
@@ -87,10 +87,13 @@ own_columns as materialized (
     s.user_oid,
     s.reached,
     pg_catalog.split_part(s.behind, ' ', 1)::smallint as attnum,
-    pg_catalog.regexp_match(
-      pg_catalog.split_part(s.behind, ' :resjunk ', 1), ' :ressortgroupref ([0-9]+) :resorigtbl ([0-9]+) :resorigcol ([0-9]+)$'
-    ) as origin
+    array[
+      pg_catalog.split_part(pg_catalog.split_part(k.header, ' :ressortgroupref ', 2), ' ', 1),
+      pg_catalog.split_part(pg_catalog.split_part(k.header, ' :resorigtbl ', 2), ' ', 1),
+      pg_catalog.split_part(k.header, ' :resorigcol ', 2)
+    ] as origin
   from reached_steps as s
+  cross join lateral (select pg_catalog.split_part(s.behind, ' :resjunk ', 1) as header) as k
   where s.depth = 1 and s.behind is not null
 ),
 sources as (
