@@ -85,6 +85,9 @@ def view_owner(catalog: Catalog, reading: Reading, relation: Relation) -> Gate:
         return Gate("view owner", "unknown", "what the view reads was not captured")
     if reading.unchangeable:
         return Gate("view owner", "failed", reading.unchangeable[0])
+    changed = [use.relation.oid for use in reading.uses if use.relation.kind == "view" and use.privilege in CHANGES]
+    if any(catalog.updatable.get(oid, {}).get("is_locked") for oid in changed):
+        return Gate("view owner", "unknown", "whether the view takes changes could not be asked: a relation was locked")
     below = [use for use in reading.uses[1:] if use.through and not use.is_of_policy]
     return _lacks(reading, "view owner", below) or Gate("view owner", "passed", _readers(relation, below))
 
@@ -113,6 +116,8 @@ def _rows_gate(catalog: Catalog, reading: Reading, own: Sequence[Applied]) -> tu
     written = [applied for applied in own if applied.stage == "check"]
     rows = _combined(seen or written)
     because = "; ".join(dict.fromkeys(applied.left.because for applied in own))
+    if any(policy.is_unread for applied in own for policy in applied.left.policies):
+        return Gate("row security", "unknown", f"{because}; the table was locked, so their conditions could not be read"), None
     if seen and rows == "none":
         return _blocked(catalog, seen, because, is_silent=True), rows
     if any(applied.left.rows == "none" for applied in written):

@@ -21,7 +21,10 @@ Added = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy as it applies to one role; a truth is None where the condition is one of the row."""
+    """A policy as it applies to one role; a truth is None where the condition is one of the row.
+
+    `is_unread` says that its table was locked, so that nobody knows the condition.
+    """
 
     name: str
     command: str
@@ -30,6 +33,7 @@ class Policy:
     has_check: bool
     using_truth: bool | None
     check_truth: bool | None
+    is_unread: bool = False
 
     def has(self, clause: Clause) -> bool:
         """Return whether the policy says anything here; a missing WITH CHECK is its USING."""
@@ -142,6 +146,7 @@ def _policy(row: Mapping[str, Any]) -> Policy:
         bool(row["has_with_check"]),
         _truth(row.get("using_expression")),
         _truth(row.get("check_expression")),
+        bool(row.get("is_locked")),
     )
 
 
