@@ -66,17 +66,21 @@ def _visit_read(reading: Reading, use: Use, inner: str, records: Records, stack:
     known = reading.catalog.updatable.get(view.oid, {})
     is_merged = bool(known.get("is_merged"))
     own = use.level if is_merged else reading.new_level(use.level, is_loose=True, is_apart=True)
+    columns = reading.catalog.columns.get(view.oid, [])
+    if not is_merged and not any(use.live.may_have(column) for column in columns):
+        # An aggregate that nobody reads is one row without a look at what it is made of.
+        own = reading.new_level(own, is_loose=True)
+        reading.levels[own].may_vanish = True
     # One that groups may still call its functions when there is nothing to be grouped.
     calling = own if is_merged else reading.new_level(own, is_loose=True)
     levels: dict[str, list[int]] = {}
-    columns = reading.catalog.columns.get(view.oid, [])
     may_vanish = bool(known.get("has_outer_join")) and not all(use.live.has(column) for column in columns)
     for record in records:
         is_own = record["target_column"] is None
         # Of several, it is not known whether they are joined or stand in a sub-select.
         level = own if is_own and len(joined) == 1 else reading.new_level(own, is_loose=is_own)
         levels.setdefault(record["target_column"] or "", []).append(level)
-        reading.levels[level].may_vanish = level != own and may_vanish
+        reading.levels[level].may_vanish |= level != own and may_vanish
         _visit_record(reading, use, inner, record, level, stack, is_single=len(joined) == 1)
     _call(reading, replace(use, level=calling), "view", view.name, {k: v for k, v in levels.items() if k})
 

@@ -114,30 +114,40 @@ merged as (
     on o.user_oid = t.user_oid
   join pg_catalog.pg_class as c on c.oid = t.user_oid
   cross join lateral (
-    select pg_catalog.split_part(t.tree, ' :cteList ', 1) as head, pg_catalog.substr(t.tree, o.reached) as tail
+    select pg_catalog.substr(t.tree, 1, pg_catalog.strpos(t.tree, ' :cteList ') + 11) as head, pg_catalog.substr(t.tree, o.reached) as tail
   ) as k
-  where k.head ~ ':hasAggs false :hasWindowFuncs false :hasTargetSRFs false .*:hasForUpdate false '
-    and pg_catalog.split_part(t.tree, ' :cteList ', 2) ~ '^<>'
+  where k.head ~ ':hasAggs false :hasWindowFuncs false :hasTargetSRFs false .*:hasForUpdate false .*:cteList <>$'
     and k.tail ~ ' :groupClause <> .*:groupingSets <> :havingQual <> :windowClause <> :distinctClause <> :sortClause <> '
     and k.tail ~ ' :limitOffset <> :limitCount <> .*:setOperations <> '
     and not 'security_barrier=true' = any(coalesce(c.reloptions, '{}'))
 ),
 -- What a view that reads other views reads of them: "2 3" where its second column is made with a third one, "0 3" anywhere else
+layered as materialized (
+  select t.user_oid, t.tree
+  from trees as t
+  where exists (
+    select
+    from pg_catalog.pg_depend as d
+    join pg_catalog.pg_rewrite as w on w.oid = d.objid and w.ev_class = t.user_oid
+    join pg_catalog.pg_class as c on c.oid = d.refobjid and c.relkind = 'v' and c.oid <> t.user_oid
+    where d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+  )
+),
 reads as (
   select r.user_oid, pg_catalog.array_agg(distinct r.attnum || ' ' || m.found[1]) as positions
   from (
     select t.user_oid, 0 as attnum, pg_catalog.substr(t.tree, 1, l.reached::integer) as text
-    from trees as t
+    from layered as t
     join own_lists as l on l.user_oid = t.user_oid
     union all
     select t.user_oid, 0, pg_catalog.substr(t.tree, o.reached::integer)
-    from trees as t
+    from layered as t
     join (select c.user_oid, pg_catalog.max(c.reached) as reached from own_columns as c group by c.user_oid) as o
       on o.user_oid = t.user_oid
     union all
     -- What is grouped, sorted or made distinct by is read in any case
     select t.user_oid, case when o.origin[1] = '0' then o.attnum else 0 end, pg_catalog.substr(t.tree, o.started, o.size)
-    from trees as t
+    from layered as t
     join (
       select
         c.user_oid,
@@ -151,13 +161,6 @@ reads as (
     ) as o on o.user_oid = t.user_oid and (o.origin[1] <> '0' or o.origin[2] = '0')
   ) as r
   cross join lateral pg_catalog.regexp_matches(r.text, '{VAR :varno [0-9]+ :varattno ([0-9]+) ', 'g') as m(found)
-  where exists (
-    select
-    from pg_catalog.pg_depend as d
-    join pg_catalog.pg_rewrite as w on w.oid = d.objid and w.ev_class = r.user_oid
-    join pg_catalog.pg_class as c on c.oid = d.refobjid and c.relkind = 'v' and c.oid <> r.user_oid
-    where d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-  )
   group by r.user_oid
 )
 select
