@@ -153,12 +153,14 @@ VAGUE = (
         r"|\bPGRST116\b|\bno_?data_?found\b|\bP0002\b|\b\(0\srows\)",
     ),
 )  # fmt: skip
-# What a text speaks of without saying that it is missing or denied.
-MENTIONED = re.compile(
-    r"""(?:relation|table)\s{1,5}(?:"([^"\n]{1,200})"|`([^`\n]{1,200})`|'([^'\n]{1,200})'"""
-    r"""|(?!(?:does|is|was|not|or)\b)([\w$.]{1,130}))""",
-    re.IGNORECASE,
+_NAMED = (
+    r"""(?:"([^"\n]{1,200})"|`([^`\n]{1,200})`|'([^'\n]{1,200})'"""
+    r"""|(?!(?:does|is|was|not|or|the|our|my|any|all|table|relation)\b)([\w$.]{1,130}))"""
 )
+# What a text speaks of without saying that it is missing or denied.
+MENTIONED = re.compile(rf"(?:relation|table)\s{{1,5}}{_NAMED}", re.IGNORECASE)
+# "Zero rows of notes": only where the text is about rows that are not there.
+ROWS_OF = re.compile(rf"\b(?:rows|records|results)\s{{1,5}}(?:of|from|in)\s{{1,5}}(?:the\s|table\s)?{_NAMED}", re.IGNORECASE)
 # The SQLSTATE alone tells the trouble, where no words do.
 TROUBLE_OF_STATE: dict[str, Trouble] = {
     "42P01": "missing relation",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kit.analyze.error_patterns import KNOWN_STATES, MENTIONED, NAMING, TROUBLE_OF_STATE, VAGUE, Pattern, Trouble
+from kit.analyze.error_patterns import KNOWN_STATES, MENTIONED, NAMING, ROWS_OF, TROUBLE_OF_STATE, VAGUE, Pattern, Trouble
 from kit.analyze.error_session import Session, session_of, statement_of
 
 # More is a whole log; the first error of it, and its last lines, are what is read.
@@ -130,7 +130,8 @@ def _object(kind: str, written: str) -> dict[str, Any]:
 def _mentioned(message: str, found: list[tuple[Pattern, re.Match[str]]]) -> Mapping[str, Any]:
     if any(row.trouble == "wrong statement" for row, _ in found):
         return {}
-    match = MENTIONED.search(message)
+    is_empty = any(row.trouble == "no rows" for row, _ in found)
+    match = MENTIONED.search(message) or (ROWS_OF.search(message) if is_empty else None)
     name = next((group for group in match.groups() if group), "") if match else ""
     schema, _, relation = name.rpartition(".")
     return {"schema": schema or None, "relation": relation} if relation else {}

@@ -10,6 +10,8 @@ from kit.analyze.error_text import read_error
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Evidence, Source, provenance
 
+NO_DATA = frozenset({"02000"})
+
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
@@ -35,7 +37,9 @@ def parse_symptom(text: str | None) -> Symptom | None:
     if text is None or not text.strip():
         return None
     reading = read_error(text)
-    return Symptom(text, reading.sqlstates, reading.relation, reading.schema if reading.relation else None)
+    # Zero rows are no error, so no SQLSTATE stands there; the standard's own for it is "no data".
+    states = reading.sqlstates or (NO_DATA if reading.trouble == "no rows" else frozenset())
+    return Symptom(text, states, reading.relation, reading.schema if reading.relation else None)
 
 
 COLUMNS = (

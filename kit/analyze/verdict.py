@@ -117,8 +117,10 @@ def _broken_summary(broken: LayerEntry, layers: Sequence[LayerEntry], results: S
     found = explaining(results, broken.layer, symptom)
     more = f" ({len(found) - 1} more such findings)" if len(found) > 1 else ""
     unseen = [e.layer for e in layers[: LADDER.index(broken.layer)] if e.status == "not examined"]
-    below = f" Below it, {_listed(unseen)} could not be examined in full." if unseen else ""
-    return f"The broken layer is {broken.layer}: {found[0].message}{more}{below}"
+    summary = f"The broken layer is {broken.layer}: {found[0].message}{more}"
+    if not unseen:
+        return summary
+    return f"{summary.removesuffix('.')}. Below it, {_listed(unseen)} could not be examined in full."
 
 
 def _healthy_summary(layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None) -> str:

@@ -92,7 +92,8 @@ def expected(target: str, file: Path, source: str | None = None) -> Answered:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{file} cannot be read: {error}.", "Name a TOML file of [[access]] entries.") from None
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise ParameterError(f"{file} cannot be read: {reason}.", "Name a TOML file of [[access]] entries.") from None
     found = deviations(frames_of(resolve(target), source), parse_expected(text, file.name))
     is_unseen = bool((found["actual"] == "not examined").any())
     words = table_text(found) if len(found) else f"Everything that {file.name} expects holds."

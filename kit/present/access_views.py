@@ -122,7 +122,8 @@ def trial_sentence(record: Mapping[str, Any]) -> str:
         "not run": f"Nothing was run as {role}: {said}.",
         "refused": f"The server refused {record['action']} on {name} to {role}{state}: {said}.",
         "unknown": f"Whether {role} may {record['action']} on {name} was not found out{state}: {said}.",
-        "ok": f"The server would run {record['action']} on {name} for {role}.",
+        # EXPLAIN shows no more of a change than that.
+        "ok": f"The server plans {record['action']} on {name} for {role}; whether a row would pass was not tried.",
     }
     if record["outcome"] == "ok" and record["visible_rows"] is not None:
         return one_line(f"{role} sees {_number(record, 'visible')} of {name}; {_hidden(record)}.")

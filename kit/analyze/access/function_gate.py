@@ -28,7 +28,7 @@ def functions(catalog: Catalog, question: Question, reading: Reading, rows: Rows
 
     `rows` is what row security leaves: where that is nothing, an UPDATE never comes to a row's constraints.
     """
-    if "function_uses" not in catalog.frames:
+    if "function_uses" not in catalog.frames and (reading.targets or _calls_something(reading)):
         return Gate("function", "unknown", "the functions that are called besides were not captured")
     known = {"there": [], "gone": [], "not known": []}  # type: dict[str, list[dict[str, Any]]]
     for call in reading.calls:
@@ -48,6 +48,12 @@ def functions(catalog: Catalog, question: Question, reading: Reading, rows: Rows
         told = "; ".join(dict.fromkeys([*becauses, *doubts[:1]]))
         return Gate("function", "failed", told, remedies.together(mended))
     return Gate("function", "unknown", doubts[0]) if doubts else _passed(catalog, question, reading, called)
+
+
+def _calls_something(reading: Reading) -> bool:
+    """Return whether a view or a policy is on the way: a plain table that is read calls nothing."""
+    is_bound = any(applied.left.policies for applied in reading.applied)
+    return is_bound or any(use.relation.kind == "view" for use in reading.uses)
 
 
 def _without_execute(catalog: Catalog, role: str, called: Sequence[dict[str, Any]]) -> list[tuple[Entity, str]]:

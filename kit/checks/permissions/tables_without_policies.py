@@ -32,7 +32,7 @@ from kit.evidence.model import Frames
 LAYER: Layer = "row security"
 NEEDS = (*ACCESS_NEEDS, "policies")
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning")
-EXPLAINS = ("42501",)
+EXPLAINS = ("42501", "02000")
 
 _NAMES_SHOWN = 5
 
