@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.analyze.changes import Change, changes, records
+from kit.analyze.changes import Change, changes
 from kit.collect.capture import capture
 from kit.collect.cloud import collect_cloud
 from kit.errors import TargetError
 from kit.evidence.bundle import load, save
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Capture, Cost, Evidence, Frames, Gap, Provenance, Source
+from kit.evidence.records import records
 from kit.target import resolve
 
 DATA = Path(__file__).parent / "data" / "cloud"

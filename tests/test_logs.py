@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kit.analyze.changes import records
 from kit.collect.logs import ACTIVITY, AUDIT_SCHEMA, audit_tables, log_queries, moment, run_log_query, translated
 from kit.collect.masking import masked
 from kit.errors import KitError, MissingTier
 from kit.evidence.columns import build_frame
+from kit.evidence.records import records
 
 DATA = Path(__file__).parent / "data" / "cloud"
 SINCE, UNTIL = datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)

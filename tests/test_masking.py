@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from kit.analyze.changes import records
 from kit.case.capturing import capture_to
 from kit.case.collecting import collected
 from kit.collect.masking import MASKED, mask_expression, masker, message, normalise_statement, option_value, setting_value
@@ -21,6 +20,7 @@ from kit.collect.secrecy import Secrecy
 from kit.evidence import bundle
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Capture
+from kit.evidence.records import records
 from kit.evidence.secrets import written
 from kit.report.gate import refuse_secrets
 from kit.sandbox import shop as staging

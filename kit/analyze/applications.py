@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from kit.analyze.changes import records
 from kit.analyze.findings import quoted
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 COLUMNS = (
     Column("role_name", "string", data_class="identifier"),

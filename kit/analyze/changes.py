@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import pandas as pd
 
 from kit.evidence.model import Frames
-
-Record = Mapping[str, Any]
+from kit.evidence.records import Record, records
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +31,6 @@ def changes(frames_by_source: Mapping[str, Frames]) -> list[Change]:
     # Two identities on one server tell of the same restart: the source does not make it another change.
     once = {(change.at, change.kind, change.summary): change for change in reversed(found)}
     return sorted(once.values(), key=lambda change: (change.at, change.kind, change.summary))
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a frame as records of plain Python values; what is missing is None, times are UTC."""
-    columns = {str(name): [_plain(value) for value in frame[name]] for name in frame.columns}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, pd.Timestamp):
-        return value.to_pydatetime()
-    if not pd.api.types.is_scalar(value):
-        return list(value)
-    if pd.isna(value):
-        return None
-    return value.item() if hasattr(value, "item") else value
 
 
 def _of_source(source: str, frames: Frames) -> Iterator[Change]:

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kit.analyze.changes import records
 from kit.analyze.findings import quoted
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 
 def ledgers_by_database(frames: Frames) -> dict[str, str]:

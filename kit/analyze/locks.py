@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from kit.analyze.changes import records
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 # pg_blocking_pids names a prepared transaction by this number, whichever it is.
 PREPARED = 0

@@ -12,10 +12,10 @@ import pandas as pd
 
 from kit.analyze.access.privileges import Access
 from kit.analyze.access.resolution import name_parts
-from kit.analyze.changes import records
 from kit.analyze.ledgers import ledgers_by_database
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 Match = Literal["exact", "other case", "near"]
 _MATCHES: tuple[Match, ...] = ("exact", "other case", "near")

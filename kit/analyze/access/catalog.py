@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from kit.analyze.access.predefined import MAINTAIN_SINCE
 from kit.analyze.access.privileges import Access
 from kit.analyze.findings import quoted
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 # Without these frames an explanation knows less, and says so.
 WANTED = (
@@ -146,7 +147,7 @@ class Catalog:
     def rows(self, frame: str) -> list[dict[str, Any]]:
         """Return a frame's records; none where it was not captured."""
         if frame not in self._rows:
-            self._rows[frame] = _records(self.frames[frame]) if frame in self.frames else []
+            self._rows[frame] = records(self.frames[frame]) if frame in self.frames else []
         return self._rows[frame]
 
     @cached_property
@@ -170,7 +171,7 @@ class Catalog:
 
     def _owners(self, relation: Relation) -> list[Grant]:
         table = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
-        table |= {"MAINTAIN"} if self.version >= 170_000 else set()
+        table |= {"MAINTAIN"} if self.version >= MAINTAIN_SINCE else set()
         held = {"SELECT", "UPDATE", "USAGE"} if relation.kind == "sequence" else table
         return [Grant(relation.owner, relation.owner, frozenset(held))]
 
@@ -212,21 +213,10 @@ def _callable(row: Mapping[str, Any]) -> Entity:
 
 def _grants(frame: pd.DataFrame, key: str) -> Mapping[str, list[Grant]]:
     found: dict[str, list[Grant]] = defaultdict(list)
-    for row in _records(frame):
+    for row in records(frame):
         found[row[key]].append(_grant(row))
     return found
 
 
 def _grant(row: Mapping[str, Any]) -> Grant:
     return Grant(row["grantor_name"], row["grantee_name"], frozenset(row["privileges"]), frozenset(row.get("grantable") or ()))
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as dictionaries with None for what is missing."""
-    columns = {name: _values(frame[name]) for name in frame.columns}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)] if columns else []
-
-
-def _values(column: pd.Series) -> list[Any]:
-    values = list(column.astype(object).where(column.notna(), None))
-    return [list(value) if isinstance(value, np.ndarray) else value for value in values]

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kit.analyze.access.grantees import PREDEFINED, Flags, Granted, Grantees, Places, slot
+from kit.analyze.access.grantees import Flags, Granted, Grantees, Places, slot
+from kit.analyze.access.predefined import GIVEN, MAINTAIN_SINCE
 from kit.analyze.access.visible_rows import ROW_ACTIONS
 from kit.evidence.model import Frames
 
@@ -36,12 +37,6 @@ _FITTING = {
     "type": frozenset({"USAGE"}),
     "database": frozenset({"CONNECT", "CREATE", "TEMPORARY"}),
 }
-_GIVEN: Mapping[str, Mapping[str, Collection[str]]] = {
-    "pg_read_all_data": {"relation": ("SELECT",), "schema": ("USAGE",)},
-    "pg_write_all_data": {"relation": ("INSERT", "UPDATE", "DELETE"), "schema": ("USAGE",)},
-    "pg_maintain": {"relation": ("MAINTAIN",)},
-}
-_MAINTAIN_SINCE = 170_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +121,7 @@ class Layout:
     def __init__(self, found: Sequence[Objects], actions: Collection[str], kinds: Collection[str], version: int) -> None:
         self.found = found
         self.table = pd.concat([item.frame for item in found], ignore_index=True)
-        self.actions = [name for name in ACTIONS if name in actions and (name != "MAINTAIN" or version >= _MAINTAIN_SINCE)]
+        self.actions = [name for name in ACTIONS if name in actions and (name != "MAINTAIN" or version >= MAINTAIN_SINCE)]
         fitting = {kind: [kind in kinds and name in _FITTING[kind] for name in self.actions] for kind in KINDS}
         fits = np.array([fitting[kind] for kind in self.table["kind"]], dtype=bool).reshape(len(self.table), len(self.actions))
         self.objects, self.positions = np.nonzero(fits)
@@ -177,7 +172,7 @@ class Layout:
         cells, slots = (np.concatenate(side) for side in zip(*pairs, strict=True))
         order = np.argsort(cells, kind="stable")
         granted, starts = np.unique(cells[order], return_index=True)
-        given = {role: np.flatnonzero(self._given(_GIVEN[role])) for role in PREDEFINED}
+        given = {role: np.flatnonzero(self._given(GIVEN[role])) for role in GIVEN}
         return Granted(len(self.objects), granted, starts, slots[order], given)
 
     def _parts(self) -> Iterator[tuple[int, Objects]]:

@@ -10,6 +10,7 @@ from typing import Any
 from kit.analyze.access.catalog import Catalog, Entity, Relation
 from kit.analyze.access.explain import explained
 from kit.analyze.access.explanation import GATES, Explanation, GateName, Question
+from kit.analyze.access.predefined import GIVEN
 from kit.analyze.findings import quoted
 from kit.evidence.model import Identity
 
@@ -17,7 +18,7 @@ OF_OBJECTS = GATES[GATES.index("name resolution") :]
 _BY_GRANTS: tuple[GateName, ...] = (
     "connect", "schema usage", "object privilege", "column privilege", "view owner", "sequence", "function",
 )  # fmt: skip
-_PREDEFINED = frozenset({"pg_read_all_data", "pg_write_all_data", "pg_maintain"})
+_PREDEFINED = frozenset(GIVEN)
 _NAMES_SHOWN = 5
 _PER_MAJOR = 10_000
 

@@ -12,6 +12,7 @@ import pandas as pd
 from kit.analyze.access.catalog import Catalog, Entity, Grant, Relation
 from kit.analyze.access.expected import ACTIONS, PUBLIC, Expectation, Pattern
 from kit.analyze.access.holding import held, held_on_columns
+from kit.analyze.access.predefined import GIVEN, MAINTAIN_SINCE
 from kit.analyze.access.resolution import close_to
 from kit.analyze.findings import quoted
 from kit.analyze.names import is_system_schema
@@ -30,10 +31,9 @@ COLUMNS = (
     Column("because", "string", data_class="identifier"),
     Column("remedy", "string", data_class="identifier"),
 )
-_MAINTAIN_SINCE = 170_000
 _WORDS = {"sequence": "sequence ", "function": "routine ", "schema": "schema ", "database": "database "}
 # What these give stays, whatever is revoked.
-_PREDEFINED = frozenset({"pg_read_all_data", "pg_write_all_data", "pg_maintain"})
+_PREDEFINED = frozenset(GIVEN)
 
 Actual = Literal["allowed", "denied", "allowed on some columns", "allowed after SET ROLE"]
 Row = tuple[Any, ...]
@@ -206,7 +206,7 @@ def _because(catalog: Catalog, role: str, entity: Entity, action: str, actual: A
 
 def _opening(catalog: Catalog, role: str, kind: str, entity: Entity, action: str) -> str | None:
     """Return the grants that are missing; a server before 17 knows no MAINTAIN."""
-    if action == "MAINTAIN" and catalog.version < _MAINTAIN_SINCE:
+    if action == "MAINTAIN" and catalog.version < MAINTAIN_SINCE:
         return None
     statements = [] if _reaches(catalog, role, entity) else [f"grant usage on schema {quoted(str(entity.schema))}"]
     if not _held(catalog, role, entity, action):

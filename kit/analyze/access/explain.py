@@ -18,6 +18,7 @@ from kit.analyze.access import function_gate, gates, other_objects, remedies, se
 from kit.analyze.access.catalog import Catalog, Relation
 from kit.analyze.access.explanation import GATES, Explanation, Gate, GateName, Question, Remedy, Rows
 from kit.analyze.access.missing_columns import missing_columns
+from kit.analyze.access.predefined import MAINTAIN_SINCE
 from kit.analyze.access.privileges import Access
 from kit.analyze.access.reading import read
 from kit.analyze.access.resolution import NEAR_LIMIT, close_to, name_parts, resolve
@@ -31,7 +32,6 @@ from kit.evidence.model import Frames
 _OF_TABLES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 ACTIONS = (*_OF_TABLES, "USAGE", "EXECUTE", "CREATE", "CONNECT")
 _OF_SEQUENCES = ("USAGE", "SELECT", "UPDATE")
-_MAINTAIN_SINCE = 170_000
 Behind = tuple[Gate, ...]
 _BEHIND: tuple[GateName, ...] = ("view owner", "row security", "sequence", "function")
 
@@ -155,7 +155,7 @@ def _refuse(catalog: Catalog, question: Question) -> None:
         raise UnknownRole(f"There is no role {quoted(question.role)} on this server.", _hint(catalog, question.role))
     if question.action not in ACTIONS:
         raise ParameterError(f"{question.action!r} is no action.", f"Use one of {', '.join(ACTIONS)}.")
-    if question.action == "MAINTAIN" and catalog.version < _MAINTAIN_SINCE:
+    if question.action == "MAINTAIN" and catalog.version < MAINTAIN_SINCE:
         raise ParameterError(
             "MAINTAIN exists from PostgreSQL 17 on.", "Before, the owner and superusers run VACUUM and the like."
         )

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from kit.analyze.access.predefined import GIVEN, MAINTAIN_SINCE
 from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
 from kit.analyze.access.privileges import Access, names
 from kit.analyze.findings import quoted
@@ -47,12 +48,6 @@ _OWNERS = {"table": _TABLE, "sequence": ("SELECT", "UPDATE", "USAGE"), "function
 KINDS = tuple(_OWNERS)
 # Of a sequence an application takes numbers: nextval asks for USAGE or UPDATE, and SELECT is of no use for it.
 _NEEDED = {"table": ("SELECT",), "sequence": ("USAGE", "UPDATE"), "function": ("EXECUTE",)}
-_PREDEFINED = {
-    "pg_read_all_data": frozenset({"SELECT"}),
-    "pg_write_all_data": frozenset({"INSERT", "UPDATE", "DELETE"}),
-    "pg_maintain": frozenset({"MAINTAIN"}),
-}
-_MAINTAIN_SINCE = 170_000
 
 Privileges = frozenset[str]
 _NOTHING: Privileges = frozenset()
@@ -92,8 +87,8 @@ class Forecast:
         roles = self._access.memberships(role)
         found = [item for item in self.access_list(creator, schema, kind) if item.grantee is None or item.grantee in roles]
         predefined = [
-            Given(name, privileges & self._owners(kind), "predefined role")
-            for name, privileges in _PREDEFINED.items()
+            Given(name, given["relation"] & self._owners(kind), "predefined role")
+            for name, given in GIVEN.items()
             if name in roles
         ]
         return tuple(item for item in (*found, *predefined) if item.privileges)
@@ -107,7 +102,7 @@ class Forecast:
         return (own, Given(None, frozenset({"EXECUTE"}), "PostgreSQL's own default")) if kind == "function" else (own,)
 
     def _owners(self, kind: str) -> Privileges:
-        maintain = ("MAINTAIN",) if kind == "table" and self._version >= _MAINTAIN_SINCE else ()
+        maintain = ("MAINTAIN",) if kind == "table" and self._version >= MAINTAIN_SINCE else ()
         return frozenset((*_OWNERS[kind], *maintain))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kit.analyze.access.predefined import GIVEN
 from kit.analyze.access.role_graph import DATABASE_OWNER
 from kit.analyze.findings import quoted
 
@@ -18,7 +19,7 @@ Numbers = npt.NDArray[np.int32]
 _Some = Places | Numbers | int
 
 # In the order in which they are named where a role is in several.
-PREDEFINED = ("pg_read_all_data", "pg_write_all_data", "pg_maintain")
+PREDEFINED = tuple(GIVEN)
 _ON_COLUMNS = "on some columns"
 
 

@@ -9,14 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kit.analyze.access.catalog import Catalog, Entity, Grant, Relation
+from kit.analyze.access.predefined import GIVEN
 from kit.analyze.findings import quoted
 
-# What a predefined role gives on every object of the kind, whatever its access list says.
-_PREDEFINED = {
-    "pg_read_all_data": {"relation": {"SELECT"}, "schema": {"USAGE"}},
-    "pg_write_all_data": {"relation": {"INSERT", "UPDATE", "DELETE"}, "schema": {"USAGE"}},
-    "pg_maintain": {"relation": {"MAINTAIN"}},
-}
 COLUMN_PRIVILEGES = frozenset({"SELECT", "INSERT", "UPDATE", "REFERENCES"})
 WHOLE_ROW = "*"
 
@@ -46,8 +41,8 @@ def _held(catalog: Catalog, role: str, entity: Entity, privilege: str) -> str | 
         return f"{quoted(role)} is a superuser"
     roles = graph.privileges_of(role)
     kind = "relation" if isinstance(entity, Relation) else entity.kind
-    for name in sorted(_PREDEFINED.keys() & roles):
-        if privilege in _PREDEFINED[name].get(kind, ()):
+    for name in sorted(GIVEN.keys() & roles):
+        if privilege in GIVEN[name].get(kind, ()):
             return f"{name} gives {privilege} on every {kind}{_through(catalog, role, name)}"
     grant = _nearest(catalog, role, _giving(catalog.grants(entity), privilege))
     return None if grant is None else _told(catalog, role, entity, grant, privilege)

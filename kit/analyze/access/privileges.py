@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kit.analyze.access.predefined import GIVEN, MAINTAIN_SINCE
 from kit.analyze.access.role_graph import RoleGraph
 from kit.analyze.access.search_path import SearchPath, SearchPaths
 from kit.evidence.model import Frames
@@ -35,12 +36,7 @@ Flags = npt.NDArray[np.bool_]
 
 _BITS = {name: 1 << position for position, name in enumerate(PRIVILEGES)}
 _ALL = (1 << len(PRIVILEGES)) - 1
-_PREDEFINED = {
-    "pg_read_all_data": ("SELECT",),
-    "pg_write_all_data": ("INSERT", "UPDATE", "DELETE"),
-    "pg_maintain": ("MAINTAIN",),
-}
-_SEES_EVERY_SCHEMA = frozenset({"pg_read_all_data", "pg_write_all_data"})
+_SEES_EVERY_SCHEMA = frozenset(role for role, kinds in GIVEN.items() if "schema" in kinds)
 
 
 def mask(privileges: Iterable[str]) -> int:
@@ -154,7 +150,7 @@ class Access:
         masks = self._relation_grants.held_by(self._held(role, public=public))
         if self.is_superuser(role):
             return np.full_like(masks, _ALL)
-        given = [mask(_PREDEFINED[name]) for name in self.memberships(role) & _PREDEFINED.keys()]
+        given = [mask(GIVEN[name]["relation"]) for name in self.memberships(role) & GIVEN.keys()]
         return masks | int(np.bitwise_or.reduce(given)) if given else masks
 
     def _held(self, role: str, *, public: bool) -> Flags:
@@ -222,7 +218,7 @@ def _mask(privileges: tuple[str, ...]) -> int:
 
 def _owners_rights(relations: pd.DataFrame, server_version: int) -> pd.DataFrame:
     """Return the grants that a relation without a list of its own stands for: everything, to its owner."""
-    table = [name for name in PRIVILEGES[:8] if name != "MAINTAIN" or server_version >= 170_000]
+    table = [name for name in PRIVILEGES[:8] if name != "MAINTAIN" or server_version >= MAINTAIN_SINCE]
     rows = relations[relations["has_default_acl"].astype(bool)]
     return pd.DataFrame(
         {

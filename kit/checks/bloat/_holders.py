@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Subject, quoted
 from kit.checks import rows
 from kit.checks.triage._sessions import shown_application, termination
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 
 @dataclass(frozen=True, slots=True)

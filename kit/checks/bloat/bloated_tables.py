@@ -23,10 +23,10 @@ from typing import Any
 
 from kit.analyze import bloat
 from kit.analyze.bloat import shown_bytes
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import Threshold, rows
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "capacity and performance"
 NEEDS = bloat.NEEDS

@@ -25,10 +25,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject, quoted
 from kit.checks import Threshold, rows
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "change"
 NEEDS = ("migration_ledgers",)

@@ -23,10 +23,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "change"
 NEEDS = ("revisions",)

@@ -24,11 +24,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import Threshold, rows
 from kit.checks.deploy_history._cloudsql import CONNECTING_ROLES, member_of
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "change"
 NEEDS = ("revisions", "audit_changes")

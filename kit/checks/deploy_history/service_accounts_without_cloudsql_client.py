@@ -25,11 +25,11 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.checks.deploy_history._cloudsql import CONNECTING_ROLES, EVERYBODY, home_of, member_of, project_of
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "authentication"
 NEEDS = ("services", "iam_bindings")

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, Subject, quoted
 from kit.checks import rows
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "change"
 NEEDS = ("migration_ledgers",)

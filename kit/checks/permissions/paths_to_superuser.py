@@ -29,10 +29,10 @@ import pandas as pd
 
 from kit.analyze.access.powers import NEEDS as POWER_NEEDS
 from kit.analyze.access.powers import SERVER_ROLES, paths_to_power
-from kit.analyze.changes import Record, records
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, Severity, Subject, quoted
 from kit.analyze.service_roles import PROVIDER_ROLES, is_hosted, positions
 from kit.evidence.model import Frames
+from kit.evidence.records import Record, records
 
 LAYER: Layer = "privileges"
 NEEDS = POWER_NEEDS

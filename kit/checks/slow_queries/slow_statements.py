@@ -23,13 +23,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kit.analyze.bloat import in_user_schema
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.analyze.statements import compared_columns, of_this_database, statements
 from kit.checks import Threshold, rows
 from kit.checks.slow_queries import large_sequential_scans
 from kit.checks.slow_queries._indexes import missing_index_of
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "capacity and performance"
 NEEDS = ("statements",)

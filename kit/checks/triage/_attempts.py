@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.analyze.symptom import parse_symptom
 from kit.checks import rows
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 Kind = Literal["slots", "database", "login", "unreachable"]
 Record = Mapping[str, Any]

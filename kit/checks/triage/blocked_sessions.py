@@ -21,12 +21,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Severity, Subject
 from kit.analyze.locks import PREPARED, blocked_sessions
 from kit.checks import Threshold, rows
 from kit.checks.triage._sessions import lock_waited_for, shown_application, shown_blockers, shown_seconds, termination
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "capacity and performance"
 NEEDS = ("blocking", "sessions")

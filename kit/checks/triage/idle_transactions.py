@@ -21,11 +21,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import Threshold, rows
 from kit.checks.triage._sessions import shown_application, shown_seconds, termination
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "capacity and performance"
 NEEDS = ("sessions",)

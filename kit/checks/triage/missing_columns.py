@@ -23,11 +23,11 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from kit.analyze.changes import records
 from kit.analyze.error_text import ErrorReading, read_error
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject, quoted
 from kit.checks import rows
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "schema"
 NEEDS = ("columns", "symptom")

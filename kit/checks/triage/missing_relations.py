@@ -23,10 +23,10 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, Subject, quoted
 from kit.checks import rows
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "schema"
 NEEDS = ("relations", "symptom")

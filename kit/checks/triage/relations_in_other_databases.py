@@ -25,10 +25,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from kit.analyze.changes import Record, records
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, NotExamined, Severity, Subject, quoted
 from kit.analyze.service_roles import in_user_schema, positions
 from kit.evidence.model import Frames
+from kit.evidence.records import Record, records
 
 LAYER: Layer = "database identity"
 # What other databases hold is asked for only where the symptom names a relation that is missing here.

@@ -25,11 +25,11 @@ import pandas as pd
 
 from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
 from kit.analyze.access.privileges import Access
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, Subject, quoted
 from kit.analyze.service_roles import ServiceRoles, in_user_schema
 from kit.checks import rows
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "schema"
 NEEDS = ("symptom", "settings", "default_privileges", *ACCESS_NEEDS)

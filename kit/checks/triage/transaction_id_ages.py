@@ -19,11 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Examined, Finding, Judgement, Subject
 from kit.checks import Threshold, rows
 from kit.checks.triage._settings import setting_number
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "data integrity"
 NEEDS = ("databases",)

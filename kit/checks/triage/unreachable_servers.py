@@ -21,10 +21,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from kit.analyze.changes import records
 from kit.analyze.findings import Finding, Judgement
 from kit.checks.triage._attempts import Diagnosis, judge_attempts
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "reachability"
 NEEDS = ("connection",)
