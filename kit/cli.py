@@ -53,6 +53,7 @@ def run(
     set_: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A notebook's parameter.")] = [],  # noqa: B006
     threshold: Annotated[list[str], typer.Option(metavar="CHECK.KEY=VALUE", help="A check's threshold.")] = [],  # noqa: B006
     only: Annotated[list[str], typer.Option(metavar="NOTEBOOK", help="Run only this notebook.")] = [],  # noqa: B006
+    hypothesis: Annotated[list[str], typer.Option(metavar="TEXT=CHECK,CHECK", help="A stated cause, and what decides it.")] = [],  # noqa: B006
     cloud: CloudOption = None,
     reports: ReportsOption = None,
     fail_on: FailOnOption = "critical",
@@ -60,12 +61,12 @@ def run(
 ) -> None:
     """Capture a target, judge it, and publish the report of a case."""
     with clear_errors():
-        from kit.report.running import exit_status, order_of
+        from kit.report.running import exit_status, order_of, with_hypotheses
         from kit.report.running import run as run_case
 
         order = order_of(case, target, symptom, since, until, set_, threshold, only, cloud, reports, tell)
         _refuse_severity(fail_on)
-        report = run_case(order)
+        report = run_case(with_hypotheses(order, hypothesis))
         if json:
             sys.stdout.write(report.document.to_json())
         else:
@@ -156,6 +157,140 @@ def access(
         raise typer.Exit(answer.status)
 
 
+@app.command(epilog="Example: kit expect --target shop --as shop_api --schema db/expected.toml")
+def expect(
+    target: TargetOption,
+    role: Annotated[str | None, typer.Option("--as", metavar="ROLE", help="The role that must be able to use it.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="A TOML file, a dump (--schema-only), or a folder of migrations.")] = None,
+    like: Annotated[str | None, typer.Option(metavar="TARGET", help="Or a second target that has it right.")] = None,
+    source: Annotated[str | None, typer.Option(help="Which of the target's databases; left out, the first.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Hold the schema against what is expected, before traffic is shifted. Exit status: 0 as expected, 1 not, 3 not examined."""
+    with clear_errors():
+        from kit.case.expecting import expect as held_against
+
+        answer = held_against(target, role, schema, like, source)
+        _answer(answer.record, json, harmless(answer.words))
+        raise typer.Exit(answer.status)
+
+
+@app.command(epilog="Example: kit status login-outage")
+def status(
+    case: Annotated[str, typer.Argument(help="The case to tell of.")],
+    reports: ReportsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell a case in at most eight lines for a chat: no address, no statement, no value of a row stands in them."""
+    with clear_errors():
+        from kit.case.status import status_of
+
+        told = status_of(case, reports)
+        _answer(told.to_record(), json, harmless("\n".join(told.lines)))
+
+
+@app.command(epilog="Example: kit note login-outage 'Rolled back to revision 00012.'")
+def note(
+    case: Annotated[str, typer.Argument(help="The case.")],
+    text: Annotated[str, typer.Argument(help="What was seen, said or done; it becomes part of the case's time line.")],
+    reports: ReportsOption = None,
+) -> None:
+    """Add a line with its UTC time to the notes of a case."""
+    with clear_errors():
+        from kit.case.notes import add_note
+
+        typer.echo(harmless(add_note(case, text, reports)))
+
+
+@app.command(epilog="Example: kit dsn --env DATABASE_URL --consumer sqlalchemy --instance acme:us-central1:shop-db")
+def dsn(
+    file: Annotated[Path | None, typer.Argument(help="A file that holds the string.", show_default=False)] = None,
+    env: Annotated[str | None, typer.Option("--env", metavar="NAME", help="The environment variable that holds it.")] = None,
+    stdin: Annotated[bool, typer.Option("--stdin", help="Read it from standard input.")] = False,
+    consumer: Annotated[
+        str | None, typer.Option(help="Who reads it: psql, libpq, psycopg, psycopg2, sqlalchemy, asyncpg, prisma, node, jdbc.")
+    ] = None,
+    instance: Annotated[str | None, typer.Option(metavar="P:R:I", help="The Cloud SQL instance it should lead to.")] = None,
+    in_container: Annotated[bool, typer.Option("--in-container", help="It is used inside a container.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Examine a connection string, offline: masked, judged, corrected. Exit status: 0 nothing critical, 1 something critical."""
+    with clear_errors():
+        from kit.case.examining import examined
+
+        answer = examined(env=env, stdin=stdin, file=file, consumer=consumer, instance=instance, in_container=in_container)
+        if json:
+            _print_json(answer.record)
+        else:
+            typer.echo(harmless(answer.words))
+        raise typer.Exit(answer.status)
+
+
+cloud_app = typer.Typer(help="What can be seen of a service's cloud project.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(cloud_app, name="cloud")
+
+
+@cloud_app.callback()
+def cloud_commands() -> None:
+    """What can be seen of a service's cloud project."""
+
+
+@cloud_app.command("collect", epilog="Example: kit cloud collect --project shop-prod --service shop-api --out exports")
+def cloud_collect(
+    project: Annotated[str, typer.Option(help="The project's id.")],
+    service: Annotated[list[str], typer.Option(help="A Cloud Run service; again for one to compare with.")],
+    out: Annotated[Path | None, typer.Option(help="The new folder of the exports.")] = None,
+    instance: Annotated[list[str], typer.Option(help="A Cloud SQL instance, besides those the services name.")] = [],  # noqa: B006
+    region: Annotated[str | None, typer.Option(help="The services' region; left out, all are searched.")] = None,
+    since: Annotated[str | None, typer.Option(help="The log's beginning, ISO 8601, UTC where unmarked; 7 days.")] = None,
+    until: Annotated[str | None, typer.Option(help="The log's end.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands and stop.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run read-only gcloud commands and keep their answers, masked, for --cloud. Exit status 3: not all could be seen."""
+    with clear_errors():
+        from kit.case import cloud_collecting
+
+        asked = cloud_collecting.asked_for(project, service, instance, region, since, until)
+        if dry_run:
+            summary = cloud_collecting.printed_list(asked)
+        else:
+            summary = cloud_collecting.collected(asked, _wanted(out, "--out", "exports"), tell)
+        _answer(summary.record, json, harmless(summary.words))
+        raise typer.Exit(0 if summary.complete else UNSEEN)
+
+
+@app.command(epilog="Example: kit collector --form psql > ask.sql     psql -X -f ask.sql -d service=shop > answer.txt")
+def collector(
+    form: Annotated[str, typer.Option(help="psql, paste (SQL editors, gcloud) or python (a job).")],
+    vantage: Annotated[str | None, typer.Option(help="From where it will be asked, in words.")] = None,
+    env: Annotated[str, typer.Option(metavar="NAME", help="Where a job finds its connection string.")] = "DATABASE_URL",
+) -> None:
+    """Print one file that asks the same questions where the kit cannot go; `kit import` reads its answer."""
+    with clear_errors():
+        from kit.collect.forms.printing import collector as printed
+
+        sys.stdout.write(printed(form, vantage=vantage, environment=env))
+
+
+@app.command("import", epilog="Example: kit import answer.txt --out bundles/shop-0312")
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What a collector's statements printed.")],
+    out: Annotated[Path, typer.Option("--out", help="The new folder of the bundle.")],
+    target: Annotated[str | None, typer.Option("--target", help="The name of what was asked.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a bundle of the answers of a collector. Exit status: 0 all came, 3 something is missing."""
+    with clear_errors():
+        from kit.case.importing import import_files
+
+        summary = import_files(files, out, target)
+        missing = [f"  {gap['evidence']}: {gap['reason']}" for gap in summary["gaps"]]
+        words = [f"Bundle:  {out}", f"Digest:  {summary['digest']}", f"Gaps:    {len(missing)}", *missing]
+        _answer(summary, json, harmless("\n".join(words)))
+        raise typer.Exit(UNSEEN if missing else 0)
+
+
 @app.command(epilog="Example: kit lab demo")
 def lab(
     case: Annotated[str, typer.Argument(help="The case to open.")],
@@ -212,9 +347,9 @@ def _refuse_severity(text: str) -> None:
         raise ParameterError(f"--fail-on {text!r} is no severity.", "Use critical, warning or info.")
 
 
-def _wanted(path: Path | None, option: str) -> Path:
+def _wanted(path: Path | None, option: str, example: str = "access.parquet") -> Path:
     if path is None:
-        raise ParameterError(f"{option} is missing.", f"Give it the new file: {option} access.parquet")
+        raise ParameterError(f"{option} is missing.", f"Name what is to be written: {option} {example}")
     return path
 
 

@@ -8,14 +8,18 @@
     cloud = "exports"             # a folder of cloud exports, relative to this file
     out_of_scope = ["service"]
     exposed = ["public", "web"]   # roles that strangers' requests reach; else PUBLIC, anon and authenticated
+    hypotheses = [{statement = "the server is full", checks = ["exhausted_connection_slots"]}]
 
     [targets.shop.sources.api]    # the same place asked as another identity
     dsn_env = "SHOP_API_DSN"
+
+How to get there, by commands, a tunnel or Google's connector, is said by the keys of `kit.reach`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import tomllib
@@ -26,11 +30,14 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from kit.errors import TargetError
+from kit.reach import KEYS as _REACH_KEYS
+from kit.reach import Reach, reach_of
 
 CONFIG_NAME = "kit.toml"
-_KEYS = {"service", "dsn", "dsn_env", "vantage", "cloud", "out_of_scope", "exposed", "sources"}
+_KEYS = {"service", "dsn", "dsn_env", "vantage", "cloud", "out_of_scope", "exposed", "sources", "hypotheses", *_REACH_KEYS}
 _LISTS = {"out_of_scope": ("layers", '["service"]'), "exposed": ("roles", '["public", "web"]')}
-_SOURCE_KEYS = {"service", "dsn", "dsn_env", "vantage"}
+_SOURCE_KEYS = {"service", "dsn", "dsn_env", "vantage", *_REACH_KEYS}
+_NAMING_KEYS = ("service", "dsn", "dsn_env", "dsn_command", "cloudsql")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.:-]*)://", re.IGNORECASE)
 # libpq's keywords and values: a value in quotes is one value, whatever stands in it.
@@ -43,12 +50,14 @@ class DatabaseSource:
     """A database asked as one identity; `conninfo` may hold a password, so it is never shown.
 
     `exposed` are the roles that strangers reach, PUBLIC among them as "public"; None where the target names none.
+    `reach` is what has to be run first (`kit.collect.reaching`), or None.
     """
 
     name: str
     conninfo: str = field(repr=False)
     vantage: str = "here"
     exposed: tuple[str, ...] | None = None
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,8 @@ class Target:
     cloud: Path | None = None
     bundle: Path | None = None
     out_of_scope: tuple[str, ...] = ()
+    # Stated causes, each with the checks that would decide it.
+    hypotheses: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def resolve(text: str, cloud: Path | None = None) -> Target:
@@ -104,12 +115,12 @@ def _resolve(text: str) -> Target:
 
 
 def _direct(text: str) -> Target:
-    conninfo = _libpq(text)
+    conninfo = libpq_form(text)
     return Target(_shown(conninfo), (DatabaseSource("database", conninfo),))
 
 
-def _libpq(text: str) -> str:
-    """Return a URL without SQLAlchemy's driver suffix, which libpq does not know."""
+def libpq_form(text: str) -> str:
+    """Return a connection string without SQLAlchemy's driver suffix, which libpq does not know; TargetError where it is none."""
     found = _SCHEME.match(text)
     if not found:
         return text
@@ -173,7 +184,7 @@ def _is_configured(name: str) -> bool:
     if path is None or "/" in name or os.sep in name:
         return False
     with contextlib.suppress(TargetError):
-        return name in _table(_read(path).get("targets", {}), "targets")
+        return name in _table(_parsed(path, _content(path)).get("targets", {}), "targets")
     return False
 
 
@@ -184,11 +195,13 @@ def _configured(name: str) -> Target:
             f"There is no kit.toml here or above, and {said} is no folder, URL or connection string.",
             "Write one (see README), or give --target a postgresql:// URL or a bundle's folder.",
         )
-    targets = _table(_read(path).get("targets", {}), f"targets in {path}")
+    content = _content(path)
+    targets = _table(_parsed(path, content).get("targets", {}), f"targets in {path}")
     if name not in targets:
         known = ", ".join(sorted(targets)) or "none"
         raise TargetError(f"{path} names no target {said}.", f"It names: {known}.")
-    return _target(name, _table(targets[name], f"targets.{name} in {path}"), path)
+    # Commands are confirmed for the very bytes that were read here.
+    return _target(name, _table(targets[name], f"targets.{name} in {path}"), path, hashlib.sha256(content).hexdigest())
 
 
 def _said(name: str) -> str:
@@ -202,28 +215,51 @@ def _table(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _content(path: Path) -> bytes:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_bytes()
     except OSError as error:
         raise TargetError(f"{path} cannot be read: {error.strerror}.", "Mend KIT_CONFIG or the file.") from error
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TargetError(f"{path} is not valid TOML: {error}.", "Mend the file.") from error
 
 
-def _target(name: str, entry: Mapping[str, Any], path: Path) -> Target:
+def _target(name: str, entry: Mapping[str, Any], path: Path, digest: str) -> Target:
     _refuse(entry, _KEYS, f"[targets.{name}] in {path}")
     _refuse_types(entry, f"[targets.{name}] in {path}")
     own = {key: entry[key] for key in _SOURCE_KEYS if key in entry}
-    has_database = any(key in own for key in ("service", "dsn", "dsn_env"))
-    sources = [_source("database", own, path)] if has_database else []
+    has_database = any(key in own for key in _NAMING_KEYS)
+    sources = [_source("database", own, path, digest)] if has_database else []
+    if not has_database and own.keys() & _REACH_KEYS:
+        raise TargetError(f"[targets.{name}] in {path} says how to get there and not where.", "Give it service, dsn_env or dsn.")
     named = _table(entry.get("sources", {}), f"targets.{name}.sources in {path}")
-    sources += [_source(key, _table(value, f"source {key!r} in {path}"), path) for key, value in named.items()]
+    sources += [_source(key, _table(value, f"source {key!r} in {path}"), path, digest) for key, value in named.items()]
     sources = [replace(source, exposed=_exposed(entry)) for source in sources]
     cloud = path.parent / entry["cloud"] if "cloud" in entry else None
     if not sources and cloud is None:
         raise TargetError(f"[targets.{name}] in {path} names no source.", "Give it service, dsn_env, dsn or cloud.")
-    return Target(name, tuple(sources), cloud, out_of_scope=tuple(entry.get("out_of_scope", ())))
+    scope, stated = tuple(entry.get("out_of_scope", ())), _hypotheses(entry, f"[targets.{name}] in {path}")
+    return Target(name, tuple(sources), cloud, out_of_scope=scope, hypotheses=stated)
+
+
+def _hypotheses(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the stated causes; whether there are such checks is for those to say who know them."""
+    stated = entry.get("hypotheses", [])
+    if not isinstance(stated, list) or not all(_is_hypothesis(item) for item in stated):
+        hint = 'Write it as hypotheses = [{statement = "…", checks = ["…"]}].'
+        raise TargetError(f"hypotheses of {where} is not a list of causes with their checks.", hint)
+    return tuple((item["statement"], tuple(item["checks"])) for item in stated)
+
+
+def _is_hypothesis(item: Any) -> bool:
+    if not isinstance(item, dict) or item.keys() != {"statement", "checks"} or not isinstance(item["statement"], str):
+        return False
+    return isinstance(item["checks"], list) and all(isinstance(name, str) for name in item["checks"])
 
 
 def _exposed(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -233,12 +269,14 @@ def _exposed(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys("public" if name == "PUBLIC" else name for name in entry["exposed"]))
 
 
-def _source(name: str, entry: Mapping[str, Any], path: Path) -> DatabaseSource:
+def _source(name: str, entry: Mapping[str, Any], path: Path, digest: str) -> DatabaseSource:
     _refuse(entry, _SOURCE_KEYS, f"source {name!r} in {path}")
     _refuse_types(entry, f"source {name!r} in {path}")
     if not _NAME.match(name) or name == "cloud":
         raise TargetError(f"{name!r} in {path} cannot name a source.", "Use small letters, digits, '.', '_' and '-'.")
-    return DatabaseSource(name, _libpq(_conninfo(name, entry, path)), entry.get("vantage", "here"))
+    conninfo = libpq_form(_conninfo(name, entry, path))
+    reach = reach_of(entry, path, digest, f"source {name!r} in {path}")
+    return DatabaseSource(name, conninfo, entry.get("vantage", "here"), reach=reach)
 
 
 def _conninfo(name: str, entry: Mapping[str, Any], path: Path) -> str:
@@ -262,7 +300,7 @@ def _refuse(entry: Mapping[str, Any], known: set[str], where: str) -> None:
 
 
 def _refuse_types(entry: Mapping[str, Any], where: str) -> None:
-    for key in sorted(entry.keys() - {"sources", *_LISTS}):
+    for key in sorted(entry.keys() - {"sources", "hypotheses", *_LISTS, *_REACH_KEYS}):
         if not isinstance(entry[key], str):
             raise TargetError(f"{key} of {where} is not a text in quotes.", "Mend the file.")
     for key, (noun, example) in _LISTS.items():

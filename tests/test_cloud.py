@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from kit.analyze.changes import Change, changes
 from kit.collect.capture import capture
 from kit.collect.cloud import collect_cloud
+from kit.collect.cloud_frames import EVIDENCE
 from kit.errors import TargetError
 from kit.evidence.bundle import load, save
 from kit.evidence.columns import Column, build_frame
@@ -27,7 +28,7 @@ from kit.target import resolve
 
 DATA = Path(__file__).parent / "data" / "cloud"
 AT = datetime(2025, 6, 3, 12, 0, tzinfo=UTC)
-NAMES = {"services", "traffic", "revisions", "iam_bindings", "audit_changes"}
+NAMES = set(EVIDENCE)
 INSTANCE = "orders-prod:us-central1:orders-db"
 ACCOUNT = "web-runtime@orders-prod.iam.gserviceaccount.com"
 
@@ -38,6 +39,11 @@ def collected(folder: Path | str) -> Source:
 
 def rows(source: Source, name: str) -> list[dict[str, Any]]:
     return records(source.evidence[name].frame)
+
+
+def facts(source: Source, name: str) -> list[dict[str, Any]]:
+    """Return the rows without the places they stand at."""
+    return [{key: value for key, value in row.items() if key not in ("file", "pointer")} for row in rows(source, name)]
 
 
 def folder_of(path: Path, **files: Any) -> Path:
@@ -65,10 +71,12 @@ def test_a_service_and_its_traffic() -> None:
             "is_ready": True,
             "ready_message": None,
             "cloudsql_instances": [f"{INSTANCE}\r"],
+            "file": "service.json",
+            "pointer": "",
         }
     ]
     expected = {"service_name": "session-api", "revision_name": "session-api-00036-dih", "percent": 100}
-    assert rows(source, "traffic") == [expected]
+    assert rows(source, "traffic") == [expected | {"file": "service.json", "pointer": "/status/traffic/0"}]
 
 
 def test_a_revision_keeps_the_carriage_return() -> None:
@@ -89,6 +97,8 @@ def test_a_revision_keeps_the_carriage_return() -> None:
         "ready_changed_at": datetime(2025, 6, 3, 9, 8, 31, 204455, UTC),
         "service_account": ACCOUNT,
         "cloudsql_instances": [f"{INSTANCE}\r"],
+        "file": "revisions.json",
+        "pointer": "/3",
     }
 
 
@@ -97,7 +107,9 @@ def test_bindings_are_one_row_per_member_under_the_name_of_the_file(tmp_path: Pa
     policy = {"bindings": [{"role": "roles/editor", "members": ["user:a", "user:b"], "condition": condition}]}
     source = collect_cloud(folder_of(tmp_path, policy=policy), AT)
     row = {"resource": "policy.json", "role": "roles/editor", "condition_title": "until friday"}
-    assert rows(source, "iam_bindings") == [row | {"member": "user:a"}, row | {"member": "user:b"}]
+    row |= {"file": "policy.json"}
+    places = [{"member": f"user:{name}", "pointer": f"/bindings/0/members/{at}"} for at, name in enumerate("ab")]
+    assert rows(source, "iam_bindings") == [row | place for place in places]
 
 
 def test_the_v2_shape_gives_the_same_columns() -> None:
@@ -112,6 +124,8 @@ def test_the_v2_shape_gives_the_same_columns() -> None:
         "is_ready": False,
         "ready_message": "Revision 'billing-00007-def' is not ready",
         "cloudsql_instances": [INSTANCE, "orders-prod:us-central1:audit-db"],
+        "file": "service-v2.json",
+        "pointer": "",
     }
     assert revision == {
         "service_name": "billing",
@@ -126,6 +140,8 @@ def test_the_v2_shape_gives_the_same_columns() -> None:
         "ready_changed_at": datetime(2025, 6, 5, 8, 0, 40, tzinfo=UTC),
         "service_account": "billing@orders-prod.iam.gserviceaccount.com",
         "cloudsql_instances": [INSTANCE],
+        "file": "revisions-v2.json",
+        "pointer": "/revisions/0",
     }
     traffic = [(row["revision_name"], row["percent"]) for row in rows(source, "traffic")]
     assert traffic == [("billing-00006-abc", 90), ("billing-00005-xyz", 10), ("billing-00005-xyz", 0)]
@@ -149,7 +165,7 @@ def test_files_of_one_kind_are_put_together_and_what_two_tell_stands_once(tmp_pa
     revisions = json.loads((DATA / "healthy" / "revisions.json").read_bytes())
     folder = folder_of(tmp_path, one=revisions, two=revisions[:1], three=revisions[1])
     source = collect_cloud(folder, AT)
-    assert rows(source, "revisions") == rows(collected("healthy"), "revisions")
+    assert facts(source, "revisions") == facts(collected("healthy"), "revisions")
     assert source.evidence["revisions"].provenance.text == "one.json, three.json, two.json"
 
 
@@ -199,7 +215,8 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     policy = {"bindings": [{"role": hostile, "members": [hostile]}]}
     [row] = rows(collect_cloud(folder_of(tmp_path, x=policy), AT), "iam_bindings")
     expected = hostile.replace("\ud800", "?")
-    assert row == {"resource": "x.json", "role": expected, "member": expected, "condition_title": None}
+    place = {"file": "x.json", "pointer": "/bindings/0/members/0"}
+    assert row == {"resource": "x.json", "role": expected, "member": expected, "condition_title": None, **place}
 
 
 NOT_GIVEN = {
@@ -208,6 +225,14 @@ NOT_GIVEN = {
     "revisions": "no file of revisions in the folder",
     "iam_bindings": "no file of IAM policies in the folder",
     "audit_changes": "no file of audit log entries in the folder",
+    "iam_policies": "no file of IAM policies in the folder",
+    **dict.fromkeys(("instance_references", "environment"), "no file of services in the folder"),
+    **dict.fromkeys(("secret_references", "runtime_settings"), "no file of services in the folder"),
+    "secret_versions": "no file of secrets' versions in the folder",
+    **dict.fromkeys(("sql_instances", "sql_flags"), "no file of Cloud SQL instances in the folder"),
+    "sql_users": "no file of database users in the folder",
+    "log_signatures": "no file of log entries in the folder",
+    "cloud_commands": "no file of commands in the folder",
 }
 
 
@@ -216,7 +241,7 @@ def test_an_empty_folder_says_what_was_not_given(tmp_path: Path) -> None:
     assert source.gaps == {name: Gap(kind="not given", reason=reason) for name, reason in NOT_GIVEN.items()}
 
 
-NOT_FOUND = b"ERROR: (gcloud.secrets.describe) NOT_FOUND: Secret [projects/1/secrets/database-url] not found.\nmore\n"
+REFUSED = b"ERROR: (gcloud.secrets.versions.list) PERMISSION_DENIED: Permission denied on resource [p].\nmore\n"
 UNREAD = "x.json holds 1 of 1 items that are not read: "
 BROKEN = [
     (b"", "failed", "x.json is empty: the command that should have filled it printed nothing"),
@@ -224,10 +249,10 @@ BROKEN = [
     (b"\xff\xfe\x00", "failed", "x.json is not JSON, or was cut short"),
     (b"[" * 200_000, "failed", "x.json is not JSON, or was cut short"),
     (b'{"etag": NaN}', "failed", "x.json is not JSON, or was cut short"),
-    (NOT_FOUND, "failed", "x.json holds gcloud's refusal: " + NOT_FOUND.split(b"\n")[0].decode()),
+    (REFUSED, "failed", "x.json holds gcloud's refusal: " + REFUSED.split(b"\n")[0].decode()),
     (b"[]", "unsupported", "x.json holds an empty list, and its name does not say of what"),
     (b"[1, {}]", "unsupported", "x.json holds 2 of 2 items that are not read: not an object, unknown shape"),
-    (b'{"kind": "sql#instance"}', "unsupported", UNREAD + "Cloud SQL instance"),
+    (b'{"kind": "sql#database"}', "unsupported", UNREAD + "unknown shape"),
     (b'{"apiVersion": "v1", "kind": "Service"}', "unsupported", UNREAD + "unknown shape"),
     (b'{"logName": "a", "protoPayload": {}}', "unsupported", UNREAD + "log entry without a time"),
 ]
@@ -248,6 +273,29 @@ def test_a_missing_kind_names_the_files_that_were_not_read(tmp_path: Path) -> No
     assert source.gaps["revisions"] == Gap(kind="not given", reason=f"{NOT_GIVEN['revisions']}; not read: x.json")
 
 
+def test_that_a_thing_is_not_there_is_evidence_and_no_gap(tmp_path: Path) -> None:
+    refused = b"ERROR: (gcloud.secrets.versions.list) NOT_FOUND: Secret [projects/1/secrets/database-url] not found.\n"
+    source = collect_cloud(folder_of(tmp_path, x=refused), AT)
+    assert "x.json" not in source.gaps
+    [row] = rows(source, "cloud_commands")
+    assert (row["command"], row["resource_name"], row["code"]) == ("secrets versions list", "database-url", "NOT_FOUND")
+    assert source.gaps["secret_versions"].reason == "no file of secrets' versions: gcloud secrets versions list: NOT_FOUND"
+
+
+@pytest.mark.parametrize(("name", "evidence"), [("errors", "log_signatures"), ("users", "sql_users"), ("log", "log_signatures")])
+def test_an_empty_answer_of_the_newer_kinds_is_one_too(tmp_path: Path, name: str, evidence: str) -> None:
+    assert rows(collect_cloud(folder_of(tmp_path, **{name: []}), AT), evidence) == []
+
+
+def test_what_no_service_names_is_not_missed(tmp_path: Path) -> None:
+    service = json.loads((DATA / "healthy" / "service.json").read_bytes())
+    template = service["spec"]["template"]
+    del template["metadata"]["annotations"]["run.googleapis.com/cloudsql-instances"]
+    template["spec"]["containers"][0]["env"] = []
+    source = collect_cloud(folder_of(tmp_path, x=service), AT)
+    assert [rows(source, name) for name in ("sql_instances", "sql_flags", "sql_users", "secret_versions")] == [[]] * 4
+
+
 @pytest.mark.parametrize(("name", "evidence"), [("revisions", "revisions"), ("services", "services"), ("audit", "audit_changes")])
 def test_an_empty_list_is_what_its_file_is_named_for(tmp_path: Path, name: str, evidence: str) -> None:
     source = collect_cloud(folder_of(tmp_path, **{name: []}), AT)
@@ -262,7 +310,7 @@ def test_a_policy_without_bindings_is_a_policy(tmp_path: Path) -> None:
 def test_what_powershell_writes_is_read(tmp_path: Path) -> None:
     text = (DATA / "healthy" / "revisions.json").read_text(encoding="utf-8")
     source = collect_cloud(folder_of(tmp_path, x=text.encode("utf-16")), AT)
-    assert rows(source, "revisions") == rows(collected("healthy"), "revisions")
+    assert facts(source, "revisions") == facts(collected("healthy"), "revisions")
 
 
 def test_a_file_may_have_any_name_and_is_only_so_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

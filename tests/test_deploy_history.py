@@ -227,7 +227,7 @@ def test_an_account_without_the_role_is_critical_until_the_remedy_is_applied(jud
         severity="critical",
         subject=Subject("service", "session-api"),
         message=f"Service session-api has Cloud SQL instance '{INSTANCE}' attached and runs as {ACCOUNT}, "
-        "which has none of the roles that let it connect.",
+        "which has none of the roles that let it connect. (iam-policy.json /bindings)",
         remedy=f"gcloud projects add-iam-policy-binding orders-prod --member={MEMBER} --role=roles/cloudsql.client",
         evidence=("services", (0,)),
     )

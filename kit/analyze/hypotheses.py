@@ -2,19 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import difflib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from kit.analyze.document import Hypothesis
 from kit.analyze.findings import Finding, Result
 from kit.analyze.symptom import Symptom
-from kit.analyze.verdict import explaining
+from kit.analyze.verdict import explaining, explains
+from kit.errors import ParameterError
 
 _DENIED = frozenset({"42P01", "42501", "3F000"})
 _ROLES_SHOWN = 3
 
 
-def hypotheses(results: Sequence[Result], symptom: Symptom | None) -> list[Hypothesis]:
-    """Return the causes worth weighing for a missing or forbidden relation; none for other symptoms."""
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A cause that somebody has stated, and the checks that would find something if it were so."""
+
+    statement: str
+    checks: tuple[str, ...]
+
+
+def hypotheses(results: Sequence[Result], symptom: Symptom | None, stated: Iterable[Stated] = ()) -> list[Hypothesis]:
+    """Return the stated causes, then those worth weighing for a missing or forbidden relation; none for other symptoms."""
+    return [*(_resolved(one, results, symptom) for one in stated), *_weighed(results, symptom)]
+
+
+def parse_stated(text: str, known: Collection[str]) -> Stated:
+    """Return what `TEXT=check,check` states; ParameterError where it names no check, or one that there is not.
+
+    >>> parse_stated("a = b is wrong=refused_logins, missing_databases", ["refused_logins", "missing_databases"]).checks
+    ('refused_logins', 'missing_databases')
+    """
+    # A cause may hold an equals sign; the name of a check does not.
+    statement, _, names = text.rpartition("=")
+    return checked(statement, [name for name in names.split(",") if name.strip()], known)
+
+
+def checked(statement: str, names: Iterable[str], known: Collection[str]) -> Stated:
+    """Return the stated cause; ParameterError, one sentence with near names, where it cannot be decided by these checks."""
+    words, tied = " ".join(statement.split()), tuple(dict.fromkeys(name.strip() for name in names))
+    if not words or not tied:
+        hint = 'Write --hypothesis "the server is full=exhausted_connection_slots"; `kit checks` lists the names.'
+        raise ParameterError("A hypothesis needs a text and at least one check that would decide it.", hint)
+    for name in tied:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "`kit checks` lists the names."
+            raise ParameterError(f"The hypothesis {words!r} names no check {name!r}.", hint)
+    return Stated(words, tied)
+
+
+def _resolved(stated: Stated, results: Sequence[Result], symptom: Symptom | None) -> Hypothesis:
+    """Return it supported where a tied check found what could explain the symptom; refuted where all are clean."""
+    tied = [result for result in results if result.check in stated.checks]
+    found = [f.fingerprint for result in tied for f in result.findings if explains(f, result, symptom)]
+    clean = [result for result in tied if result.status == "clean" and result.complete and result.in_scope]
+    against = [_examined(result, results) for result in clean]
+    if found:
+        return Hypothesis(statement=stated.statement, status="supported", for_=found, against=against)
+    is_refuted = len(clean) == len(tied) and {result.check for result in clean} == set(stated.checks)
+    return Hypothesis(statement=stated.statement, status="refuted" if is_refuted else "open", against=against)
+
+
+def _examined(result: Result, results: Sequence[Result]) -> str:
+    """Return the evidence against: the check, what it examined, and on which source where there are several."""
+    several = len({other.source for other in results if other.check == result.check}) > 1
+    where = f" on {result.source}" if several else ""
+    return f"{result.check}{where}: clean, {result.examined} examined" if result.examined else f"{result.check}{where}: clean"
+
+
+def _weighed(results: Sequence[Result], symptom: Symptom | None) -> list[Hypothesis]:
     if symptom is None or symptom.relation is None or symptom.sqlstates.isdisjoint(_DENIED):
         return []
     return [_never_created(results, symptom), _not_permitted(results, symptom), _migration(results, symptom)]

@@ -9,15 +9,16 @@ from datetime import datetime
 from kit import checks
 from kit.analyze.changes import Change, changes
 from kit.analyze.document import ChangeEntry, FindingsDocument, Window, result_entries
-from kit.analyze.hypotheses import hypotheses
+from kit.analyze.hypotheses import Stated, checked, hypotheses
 from kit.analyze.symptom import located, parse_symptom, symptom_evidence
 from kit.analyze.verdict import ladder, verdict
 from kit.evidence.model import Capture, Frames
+from kit.target import Target
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a case asks of a capture: its name, symptom, window in UTC, thresholds and layers out of scope."""
+    """What a case asks of a capture: its name, symptom, window in UTC, thresholds, layers out of scope and stated causes."""
 
     case: str
     symptom: str | None = None
@@ -25,6 +26,7 @@ class Question:
     until: datetime | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     out_of_scope: tuple[str, ...] = ()
+    hypotheses: tuple[Stated, ...] = ()
 
 
 def judged(capture: Capture, question: Question) -> FindingsDocument:
@@ -44,10 +46,15 @@ def judged(capture: Capture, question: Question) -> FindingsDocument:
         verdict=verdict(layers, results, symptom),
         layers=layers,
         results=result_entries(results),
-        hypotheses=hypotheses(results, symptom),
+        hypotheses=hypotheses(results, symptom, question.hypotheses),
         changes=[_change(change) for change in changes(frames) if _inside(change.at, question)],
         cost=capture.cost,
     )
+
+
+def stated(target: Target) -> tuple[Stated, ...]:
+    """Return the causes that the target states; ParameterError for a check that there is not."""
+    return tuple(checked(statement, names, checks.registry()) for statement, names in target.hypotheses)
 
 
 def _inside(at: datetime, question: Question) -> bool:

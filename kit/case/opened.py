@@ -13,7 +13,8 @@ import pandas as pd
 from kit import checks
 from kit.analyze.document import FindingsDocument, ResultEntry
 from kit.case import asking, folders
-from kit.case.judging import Question, judged
+from kit.case.judging import Question, judged, stated
+from kit.case.notes import with_notes
 from kit.case.tables import DERIVED, table
 from kit.errors import BundleError, UsageError
 from kit.evidence import bundle
@@ -166,13 +167,13 @@ def open_case(name: str = folders.RECORDED) -> Case:
     captured = folders.captures(folder)
     if not captured:
         raise UsageError(f"The case {name!r} holds no capture.", f"Make one: kit run {name} --target T")
-    return _opened(captured[-1], name)
+    return _opened(captured[-1], name, folder)
 
 
 def capture(target: str, symptom: str | None = None) -> Case:
     """Return a case made of a live target (or a bundle's folder), captured now, with a progress bar."""
     found = resolve(target)
-    question = Question(case="live", symptom=symptom, out_of_scope=found.out_of_scope)
+    question = Question(case="live", symptom=symptom, out_of_scope=found.out_of_scope, hypotheses=stated(found))
     if found.bundle is not None:
         taken = bundle.load(found.bundle)
         return Case(taken, judged(taken, question), found, question)
@@ -199,11 +200,11 @@ def _live(target: Target, question: Question) -> Case:
     return Case(taken, judged(taken, question), target, question)
 
 
-def _opened(folder: Path, name: str) -> Case:
+def _opened(folder: Path, name: str, case_folder: Path) -> Case:
     taken = bundle.load(folder)
     document = _read_document(folder, name)
     # The recorded case is judged anew, so that the notebooks' tests see what the checks say today.
-    return Case(taken, judged(taken, _question(document)) if name == folders.RECORDED else document)
+    return Case(taken, judged(taken, _question(document)) if name == folders.RECORDED else with_notes(document, case_folder))
 
 
 def _read_document(folder: Path, name: str) -> FindingsDocument:

@@ -18,6 +18,7 @@ from rich.table import Table
 from kit.analyze.changes import changes
 from kit.case import folders
 from kit.case.collecting import collected
+from kit.case.notes import dated_notes
 from kit.case.tables import CLOUD, evidence_for, queries_for, table, table_names
 from kit.errors import UsageError
 from kit.evidence import bundle
@@ -34,7 +35,9 @@ def shown(names: Sequence[str], target: str | None, reports: Path | None = None)
     evidence_for(name)
     if target:
         return _made(_live(resolve(target), name), name)
-    return _made(bundle.load(_bundle_folder(names[0], reports)), name)
+    folder = _bundle_folder(names[0], reports)
+    frame = _made(bundle.load(folder), name)
+    return _with_notes(frame, folder) if name == "changes" else frame
 
 
 def _live(target: Target, name: str) -> Capture:
@@ -102,6 +105,13 @@ def _made(taken: Capture, name: str) -> pd.DataFrame:
     found = changes({source.name: Frames(source) for source in taken.sources})
     columns = ["at", "effective_at", "kind", "summary", "source", "outcome"]
     return pd.DataFrame([[getattr(change, column) for column in columns] for change in found], columns=columns)
+
+
+def _with_notes(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return the changes with the notes of the case, where the bundle is a capture of one."""
+    notes = dated_notes(folder.parent.parent) if folder.parent.name == folders.CAPTURES else []
+    added = pd.DataFrame([[getattr(note, str(column)) for column in frame.columns] for note in notes], columns=frame.columns)
+    return pd.concat([frame, added], ignore_index=True).sort_values("at", kind="stable") if notes else frame
 
 
 def _bundle_folder(name: str, reports: Path | None) -> Path:

@@ -1,9 +1,11 @@
 """Cloud exports: a folder of the JSON files that gcloud prints, each known by its shape and not by its name.
 
-Read are `gcloud run services describe|list`, `gcloud run revisions list` (Knative v1, and the v2 shape of REST and
-Terraform), `gcloud … get-iam-policy` and `gcloud logging read`, all with `--format=json`. Nothing is stripped or
-mended: a carriage return at the end of an instance's name is the evidence. The values of environment variables
-and secrets are never looked at.
+Read are `gcloud run services describe|list`, `run revisions list` (Knative v1, and the v2 shape of REST and
+Terraform), `projects get-iam-policy`, `projects get-ancestors-iam-policy`, `sql instances describe`, `sql users list`,
+`secrets versions list`, `secrets get-iam-policy` and `logging read`, all with `--format=json`, and the `commands.json` of
+`kit cloud collect`. Only two names matter: a secret's own policy is `secret-iam-policy-<SECRET>.json`, and an empty list is
+of what its name says. A file that holds gcloud's refusal is read as such. Nothing is stripped or mended: a carriage return
+at the end of an instance's name is the evidence. What a value of an environment variable may tell is in `cloud_values`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,16 +21,39 @@ from typing import Any
 
 import pandas as pd
 
-from kit.collect.gcloud import KINDS, Rows, binding_rows, kind_of, revision_rows, service_rows, traffic_rows
+from kit.collect.cloud_failures import refusal
+from kit.collect.cloud_frames import EVIDENCE, FRAMES, FrameSpec
+from kit.collect.cloud_json import Node
+from kit.collect.gcloud import KINDS, kind_of
 from kit.collect.logs import audit_tables, log_queries, run_log_query
 from kit.collect.secrecy import Secrecy
 from kit.errors import KitError, MissingTier, TargetError
-from kit.evidence.columns import Column, Dtype, build_frame
+from kit.evidence.columns import build_frame
 from kit.evidence.model import Evidence, Gap, Provenance, Source
 
 MAXIMUM_FILE_BYTES = 512 * 1024 * 1024
-# What an empty list is a list of, where the file's name says so.
-_NAMED = {"revision": "revision", "service": "service", "log": "audit entry", "audit": "audit entry"}
+# What an empty list is a list of, where the file's name says so; the first that fits.
+_NAMED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("revision", ("revision",)),
+    ("service", ("service",)),
+    ("version", ("secret version",)),
+    ("user", ("database user",)),
+    ("audit", ("audit entry",)),
+    ("error", ("log entry",)),
+    ("log", ("audit entry", "log entry")),
+)
+# The command whose refusal says why a kind of item is not there.
+_COMMANDS = {
+    "service": "run services",
+    "revision": "run revisions",
+    "policy": "get-iam-policy",
+    "instance": "sql instances",
+    "database user": "sql users",
+    "secret version": "secrets versions",
+    "audit entry": "logging",
+    "log entry": "logging",
+}
+_NOT_SEEN = ("PERMISSION_DENIED", "UNAUTHENTICATED", "NOT_ENABLED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +62,17 @@ class _File:
 
     name: str
     content: bytes = b""
-    items: tuple[tuple[str, Any], ...] = ()
-    empty_kind: str | None = None
+    items: tuple[tuple[str, Node], ...] = ()
+    empty_kinds: tuple[str, ...] = ()
     gap: Gap | None = None
     written_at: datetime | None = None
 
-    def holds(self, kind: str) -> bool:
-        return self.empty_kind == kind or any(found == kind for found, _ in self.items)
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """One evidence of this source: the kind of item it is made of, and how an item becomes rows."""
-
-    name: str
-    kind: str
-    plural: str
-    title: str
-    grain: str
-    columns: tuple[Column, ...]
-    rows: Callable[[Any, str], Rows]
-    key_columns: int
+    def holds(self, kinds: Sequence[str]) -> bool:
+        return any(kind in kinds for kind in self.empty_kinds) or any(found in kinds for found, _ in self.items)
 
 
 def collect_cloud(folder: Path, started_at: datetime | None = None, secrecy: Secrecy | None = None) -> Source:
-    """Return what the files in `folder` tell: services, traffic, revisions, iam_bindings and audit_changes.
+    """Return what the files in `folder` tell, as the frames of `kit.collect.cloud_frames` and audit_changes.
 
     The evidence's time is when the oldest of its files was written, and `started_at` (or now) at the latest: what is
     in the files carries no time of its own. A file that cannot be used is a
@@ -76,13 +87,14 @@ def collect_cloud(folder: Path, started_at: datetime | None = None, secrecy: Sec
             gaps[name] = found
         else:
             evidence[name] = found
+    _leave_out_the_needless(evidence, gaps)
     return (secrecy or Secrecy()).source(_source(evidence, gaps))
 
 
 def not_given(reason: str) -> Source:
     """Return the source of exports that are not there: every evidence of it is a gap."""
     gap = Gap(kind="not given", reason=reason)
-    return _source({}, {**{spec.name: gap for spec in _FRAMES}, "audit_changes": gap})
+    return _source({}, dict.fromkeys(EVIDENCE, gap))
 
 
 def _source(evidence: Mapping[str, Evidence], gaps: Mapping[str, Gap]) -> Source:
@@ -90,31 +102,68 @@ def _source(evidence: Mapping[str, Evidence], gaps: Mapping[str, Gap]) -> Source
 
 
 def _collected(files: Sequence[_File], at: datetime) -> Iterator[tuple[str, Evidence | Gap]]:
-    for spec in _FRAMES:
+    for spec in FRAMES:
         yield spec.name, _frame(spec, files, at)
     yield "audit_changes", _audit_changes(files, at)
 
 
-def _frame(spec: _Frame, files: Sequence[_File], at: datetime) -> Evidence | Gap:
-    started, used = time.perf_counter(), [file for file in files if file.holds(spec.kind)]
+def _frame(spec: FrameSpec, files: Sequence[_File], at: datetime) -> Evidence | Gap:
+    used = [file for file in files if file.holds(spec.kinds)]
+    if not used and spec.name == "cloud_commands":
+        # That no command failed is told by any file that was read.
+        used = [file for file in files if file.items or file.empty_kinds]
     if not used:
-        return _not_given(spec.plural, files)
-    rows = {
-        row[: spec.key_columns]: row
-        for file in used
-        for kind, item in file.items
-        if kind == spec.kind
-        for row in spec.rows(item, file.name)
-    }
-    frame = build_frame(spec.columns, rows.values())
+        return _not_given(spec.plural, spec.kinds[0], files)
+    started = time.perf_counter()
+    rows = {_key(row, spec.key_columns): row for file in used for item in _of(file, spec.kinds) for row in spec.rows(item)}
+    return _evidence(spec, list(rows.values()), used, at, started)
+
+
+def _evidence(spec: FrameSpec, rows: Sequence[tuple[Any, ...]], used: Sequence[_File], at: datetime, started: float) -> Evidence:
+    frame = build_frame(spec.columns, rows)
     return Evidence(frame, spec.columns, _provenance(spec.title, spec.grain, used, at, started, len(frame)))
 
 
+def _key(row: tuple[Any, ...], columns: int) -> tuple[Any, ...]:
+    return tuple(tuple(value) if isinstance(value, list) else value for value in row[:columns])
+
+
+def _of(file: _File, kinds: Sequence[str]) -> Iterator[Node]:
+    return (item for kind, item in file.items if kind in kinds)
+
+
+def _leave_out_the_needless(evidence: dict[str, Evidence], gaps: dict[str, Gap]) -> None:
+    """Make an evidence empty that nobody missed: of instances or secrets where no service names any."""
+    for specs, named in ((_OF_INSTANCES, _names_an_instance(evidence)), (_OF_SECRETS, _names_a_secret(evidence))):
+        for spec in specs if named is False else ():
+            if spec.name in gaps and gaps[spec.name].kind == "not given":
+                about = evidence["instance_references"].provenance.model_copy(update={"title": spec.title, "grain": spec.grain})
+                evidence[spec.name] = Evidence(build_frame(spec.columns, []), spec.columns, about)
+                del gaps[spec.name]
+
+
+_OF_INSTANCES = tuple(spec for spec in FRAMES if spec.name.startswith("sql_"))
+_OF_SECRETS = tuple(spec for spec in FRAMES if spec.name == "secret_versions")
+
+
+def _names_an_instance(evidence: Mapping[str, Evidence]) -> bool | None:
+    if "instance_references" not in evidence:
+        return None
+    shown = evidence["environment"].frame["shown_value"].dropna()
+    shapes = evidence["environment"].frame["value_shape"]
+    in_values = bool(shown.str.contains("/cloudsql/").any()) or bool((shapes == "instance name").any())
+    return in_values or len(evidence["instance_references"].frame) > 0
+
+
+def _names_a_secret(evidence: Mapping[str, Evidence]) -> bool | None:
+    return len(evidence["secret_references"].frame) > 0 if "secret_references" in evidence else None
+
+
 def _audit_changes(files: Sequence[_File], at: datetime) -> Evidence | Gap:
-    started, used = time.perf_counter(), [file for file in files if file.holds("audit entry")]
+    started, used = time.perf_counter(), [file for file in files if file.holds(("audit entry",))]
     if not used:
-        return _not_given("audit log entries", files)
-    entries = [item for file in used for kind, item in file.items if kind == "audit entry"]
+        return _not_given("audit log entries", "audit entry", files)
+    entries = [item.value for file in used for item in _of(file, ("audit entry",))]
     try:
         query, frame = log_queries()["audit_changes"], _changes(entries)
     except MissingTier as error:
@@ -130,10 +179,18 @@ def _changes(entries: list[Any]) -> pd.DataFrame:
     return run_log_query("audit_changes", audit_tables(entries), since, until)
 
 
-def _not_given(plural: str, files: Sequence[_File]) -> Gap:
+def _not_given(plural: str, kind: str, files: Sequence[_File]) -> Gap:
+    refused = [item for file in files for item in _of(file, ("command",)) if _refuses(item, kind)]
+    if refused:
+        code, words = refused[0].text("code"), f"gcloud {refused[0].text('name')}: {refused[0].text('code')}"
+        return Gap(kind="not permitted" if code in _NOT_SEEN else "failed", reason=f"no file of {plural}: {words}")
     unread = [file.name for file in files if file.gap is not None and not file.items]
     also = f"; not read: {', '.join(unread)}" if unread else ""
     return Gap(kind="not given", reason=f"no file of {plural} in the folder{also}")
+
+
+def _refuses(command: Node, kind: str) -> bool:
+    return command.text("code") is not None and _COMMANDS.get(kind, "") in (command.text("name") or "")
 
 
 def _provenance(title: str, grain: str, used: Sequence[_File], at: datetime, started: float, rows: int) -> Provenance:
@@ -175,16 +232,20 @@ def _read(path: Path) -> _File:
         # Bytes, not text: json finds UTF-16 by itself, which is what PowerShell's `>` writes.
         return _sorted(path, content, json.loads(content, parse_constant=_no_number))
     except (ValueError, RecursionError):
-        return _refused(path, "failed", _why_not_json(content))
+        return _not_json(path, content)
 
 
-def _why_not_json(content: bytes) -> str:
+def _not_json(path: Path, content: bytes) -> _File:
+    command = refusal(content)
+    if command is None:
+        empty = "is empty: the command that should have filled it printed nothing"
+        return _refused(path, "failed", "is not JSON, or was cut short" if content.strip() else empty)
     # Only gcloud's own refusal is quoted: any other text might be somebody's .env file.
-    if not content.strip():
-        return "is empty: the command that should have filled it printed nothing"
-    if content.startswith(b"ERROR: (gcloud"):
-        return f"holds gcloud's refusal: {content.splitlines()[0][:300].decode('utf-8', 'replace')}"
-    return "is not JSON, or was cut short"
+    told = content.splitlines()[0][:300].decode("utf-8", "replace")
+    gap = Gap(kind="failed", reason=f"{_name_of(path)} holds gcloud's refusal: {told}")
+    item = ("command", Node(command, _name_of(path)))
+    # That a thing is not there is an answer, not a gap.
+    return _File(_name_of(path), content, (item,), gap=None if command["code"] == "NOT_FOUND" else gap)
 
 
 def _refused(path: Path, kind: Any, reason: str) -> _File:
@@ -197,22 +258,22 @@ def _name_of(path: Path) -> str:
 
 
 def _sorted(path: Path, content: bytes, value: Any) -> _File:
-    wrapper, items = _unwrapped(value)
-    kinds = [kind_of(item) for item in items]
+    wrapper, items = _unwrapped(Node(value, _name_of(path)))
+    kinds = [kind_of(item.value) for item in items]
     known = tuple((kind, item) for kind, item in zip(kinds, items, strict=True) if kind in KINDS)
     if not items:
         name = f"{_name_of(path)} {wrapper}".lower()
-        empty_kind = next((kind for part, kind in _NAMED.items() if part in name), None)
-        return _File(_name_of(path), content, empty_kind=empty_kind, gap=None if empty_kind else _gap_of_nothing(path))
+        empty_kinds = next((kinds for part, kinds in _NAMED if part in name), ())
+        return _File(_name_of(path), content, empty_kinds=empty_kinds, gap=None if empty_kinds else _gap_of_nothing(path))
     return _File(_name_of(path), content, known, gap=_gap_of_strangers(path, kinds))
 
 
-def _unwrapped(value: Any) -> tuple[str, list[Any]]:
+def _unwrapped(file: Node) -> tuple[str, list[Node]]:
     """Return the items of a file, and the key they stand under where a list is wrapped in an object."""
     for key in ("items", "services", "revisions", "entries"):
-        if isinstance(value, dict) and isinstance(value.get(key), list):
-            return key, list(value[key])
-    return "", value if isinstance(value, list) else [value]
+        if isinstance(file.at(key).value, list):
+            return key, file.items(key)
+    return "", file.items() if isinstance(file.value, list) else [file]
 
 
 def _gap_of_nothing(path: Path) -> Gap:
@@ -230,55 +291,3 @@ def _gap_of_strangers(path: Path, kinds: Sequence[str]) -> Gap | None:
 
 def _no_number(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _name(name: str) -> Column:
-    return Column(name, "string", data_class="identifier")
-
-
-def _fact(name: str, dtype: Dtype = "string", unit: str | None = None) -> Column:
-    return Column(name, dtype, unit)
-
-
-_INSTANCES = Column("cloudsql_instances", "list[string]", "connection names", "identifier")
-_SERVICES = (
-    _name("service_name"),
-    _name("latest_created_revision"),
-    _name("latest_ready_revision"),
-    _name("service_account"),
-    _name("url"),
-    _fact("is_ready", "boolean"),
-    Column("ready_message", "string", mask="message"),
-    _INSTANCES,
-)
-_TRAFFIC = (_name("service_name"), _name("revision_name"), _fact("percent", "Int64", "percent of the requests"))
-_REVISIONS = (
-    _name("service_name"),
-    _name("revision_name"),
-    _fact("created_at", "datetime64[us, UTC]"),
-    _fact("image"),
-    _fact("image_digest"),
-    _name("creator"),
-    _fact("is_ready", "boolean"),
-    _fact("ready_reason"),
-    Column("ready_message", "string", mask="message"),
-    _fact("ready_changed_at", "datetime64[us, UTC]"),
-    _name("service_account"),
-    _INSTANCES,
-)
-_BINDINGS = (_name("resource"), _name("role"), _name("member"), _fact("condition_title"))
-_FRAMES = (
-    _Frame("services", "service", "services", "Cloud Run services", "one row per service", _SERVICES, service_rows, 1),
-    _Frame("traffic", "service", "services", "Traffic", "one row per target of a service", _TRAFFIC, traffic_rows, 3),
-    _Frame("revisions", "revision", "revisions", "Revisions", "one row per revision", _REVISIONS, revision_rows, 2),
-    _Frame(
-        "iam_bindings",
-        "policy",
-        "IAM policies",
-        "IAM bindings",
-        "one row per member of a binding",
-        _BINDINGS,
-        binding_rows,
-        4,
-    ),
-)

@@ -1,8 +1,8 @@
-"""The shapes that gcloud prints: what an item of a file is, and the rows it becomes.
+"""The shapes that gcloud prints: what an item of a file is, and the rows that services and policies become.
 
 Knative v1, as `gcloud run services|revisions` prints it, and the v2 shape of REST and Terraform. Whatever is
-missing or of another type than it should be is None: an export may be cut by hand. Values of environment
-variables and secrets are never looked at.
+missing or of another type than it should be is None: an export may be cut by hand. What a value of an environment
+variable may tell is in `cloud_values`, the other rows of a service in `cloud_services`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,23 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from kit.collect.cloud_json import Node
 from kit.collect.logs import is_activity, moment
 from kit.collect.masking import message as masked_message
 
 Rows = Iterator[tuple[Any, ...]]
-KINDS = frozenset({"service", "revision", "policy", "audit entry"})
+KINDS = frozenset(
+    {
+        *("service", "revision", "policy", "ancestor policy", "audit entry", "log entry"),
+        *("instance", "database user", "secret version", "command"),
+    }
+)
 
 _V2_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/services/[^/]+(/revisions/[^/]+)?", re.DOTALL)
+_VERSION_NAME = re.compile(r"projects/[^/]+/secrets/[^/]+/versions/[^/]+", re.DOTALL)
 _POLICY_KEYS = {"version", "etag", "bindings", "auditConfigs"}
 _STATES = {"True": True, "False": False, "CONDITION_SUCCEEDED": True, "CONDITION_FAILED": False}
+_OTHER_KINDS = {"sql#instance": "instance", "sql#user": "database user", "incident-kit#command": "command"}
 
 
 def kind_of(item: Any) -> str:
@@ -31,134 +39,152 @@ def kind_of(item: Any) -> str:
         return str(item["kind"]).lower()
     if name := _V2_NAME.fullmatch(str(item.get("name"))):
         return "revision" if name[1] else "service"
+    if _VERSION_NAME.fullmatch(str(item.get("name"))):
+        return "secret version"
     if isinstance(item.get("bindings"), list) or ("etag" in item and set(item) <= _POLICY_KEYS):
         return "policy"
-    return _log_kind(item)
+    return _other_kind(item)
 
 
-def _log_kind(item: dict[str, Any]) -> str:
+def _other_kind(item: dict[str, Any]) -> str:
+    if isinstance(item.get("policy"), dict) and item.get("type") in ("project", "folder", "organization"):
+        return "ancestor policy"
     if isinstance(item.get("protoPayload"), dict) or "logName" in item:
         if moment(item.get("timestamp")) is None and moment(item.get("receiveTimestamp")) is None:
             return "log entry without a time"
-        return "audit entry" if is_activity(item) else "entry of another log"
-    return "Cloud SQL instance" if item.get("kind") == "sql#instance" else "unknown shape"
+        return "audit entry" if is_activity(item) else "log entry"
+    return _OTHER_KINDS.get(str(item.get("kind")), "unknown shape")
 
 
-def _at(value: Any, *path: str) -> Any:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+def service_rows(item: Node) -> Rows:
+    """Yield the one row of a service, in the columns of the frame `services`."""
+    template, (is_ready, _reason, message, _changed) = template_of(item), _readiness(item)
+    yield (
+        own_name(item),
+        last_part(item.text("status", "latestCreatedRevisionName") or item.text("latestCreatedRevision")),
+        last_part(item.text("status", "latestReadyRevisionName") or item.text("latestReadyRevision")),
+        service_account(item, template),
+        item.text("status", "url") or item.text("uri"),
+        is_ready,
+        message,
+        [name for name, _, _ in instances_of(template)],
+        item.file,
+        item.pointer,
+    )
 
 
-def _text(value: Any, *path: str) -> str | None:
-    found = _at(value, *path)
-    return found if isinstance(found, str) else None
+def traffic_rows(item: Node) -> Rows:
+    """Yield a row for each traffic target of a service: service, revision, percent of the requests."""
+    latest = item.text("latestReadyRevision")
+    for target in item.items("status", "traffic") + item.items("trafficStatuses"):
+        revision = target.text("revisionName") or target.text("revision") or latest
+        percent = target.at("percent").value
+        # A target that only carries a tag has no percentage.
+        share = percent if isinstance(percent, int) and 0 <= percent <= 100 else 0
+        yield own_name(item), last_part(revision), share, item.file, target.pointer
 
 
-def _list(value: Any, *path: str) -> list[Any]:
-    found = _at(value, *path)
-    return found if isinstance(found, list) else []
+def revision_rows(item: Node) -> Rows:
+    """Yield the one row of a revision, in the columns of the frame `revisions`."""
+    shape = template_of(item)
+    yield (
+        service_of(item),
+        own_name(item),
+        moment(item.text("metadata", "creationTimestamp") or item.text("createTime")),
+        shape.text("spec", "containers", 0, "image") or shape.text("containers", 0, "image"),
+        item.text("status", "imageDigest"),
+        item.text("metadata", "annotations", "serving.knative.dev/creator") or item.text("creator"),
+        *_readiness(item),
+        service_account(item, shape),
+        [name for name, _, _ in instances_of(shape)],
+        item.file,
+        item.pointer,
+    )
 
 
-def _last(name: str | None) -> str | None:
+def binding_rows(item: Node) -> Rows:
+    """Yield a row for each member of each binding of a policy: file, role, member, title of the condition."""
+    for binding in item.items("policy", "bindings") or item.items("bindings"):
+        condition = binding.at("condition")
+        title = None if condition.value is None else condition.text("title") or "untitled"
+        for member in binding.items("members"):
+            if isinstance(member.value, str):
+                # A policy does not say whose it is; the file's name is all there is (see the frame iam_policies).
+                yield resource_of(item), binding.text("role"), member.value, title, item.file, member.pointer
+
+
+def resource_of(item: Node) -> str:
+    """Return what tells one policy from another: the file, and the ancestor where the file holds several."""
+    ancestor = item.text("id") if item.at("policy").value is not None else None
+    return item.file if ancestor is None else f"{item.file} {item.text('type')} {ancestor}"
+
+
+def own_name(item: Node) -> str | None:
+    """Return the name of a service or revision, without its project."""
+    return item.text("metadata", "name") or last_part(item.text("name"))
+
+
+def last_part(name: str | None) -> str | None:
     """Return the last part of a resource's name, which is all of it in the v1 shape."""
     return None if name is None else name.rpartition("/")[2]
 
 
-def service_rows(item: Any, _: str) -> Rows:
-    """Yield the one row of a service, in the columns of the frame `services`."""
-    template, (is_ready, _reason, message, _changed) = _template(item), _readiness(item)
-    yield (
-        _own_name(item),
-        _last(_text(item, "status", "latestCreatedRevisionName") or _text(item, "latestCreatedRevision")),
-        _last(_text(item, "status", "latestReadyRevisionName") or _text(item, "latestReadyRevision")),
-        _service_account(item, template),
-        _text(item, "status", "url") or _text(item, "uri"),
-        is_ready,
-        message,
-        _instances(template),
-    )
+def service_of(item: Node) -> str | None:
+    """Return the service that a revision belongs to, or the name of the service itself."""
+    if kind_of(item.value) == "service":
+        return own_name(item)
+    named = item.text("metadata", "labels", "serving.knative.dev/service") or item.text("service")
+    return last_part(named or (item.text("name") or "").partition("/revisions/")[0] or None)
 
 
-def traffic_rows(item: Any, _: str) -> Rows:
-    """Yield a row for each traffic target of a service: service, revision, percent of the requests."""
-    latest = _text(item, "latestReadyRevision")
-    for target in _list(item, "status", "traffic") + _list(item, "trafficStatuses"):
-        revision = _text(target, "revisionName") or _text(target, "revision") or latest
-        percent = _at(target, "percent")
-        # A target that only carries a tag has no percentage.
-        yield _own_name(item), _last(revision), percent if isinstance(percent, int) and 0 <= percent <= 100 else 0
+def template_of(item: Node) -> Node:
+    """Return where the settings of a service or revision stand: with `metadata` and `spec` in v1, without in v2."""
+    if kind_of(item.value) == "revision":
+        return item
+    v2 = item.at("template")
+    return v2 if v2.value is not None else item.at("spec", "template")
 
 
-def revision_rows(item: Any, _: str) -> Rows:
-    """Yield the one row of a revision, in the columns of the frame `revisions`."""
-    shape = item if "metadata" in item else {"metadata": {}, "spec": item}
-    containers = _list(shape, "spec", "containers")
-    yield (
-        _last(_text(item, "metadata", "labels", "serving.knative.dev/service") or _v2_service(item)),
-        _own_name(item),
-        moment(_text(item, "metadata", "creationTimestamp") or _text(item, "createTime")),
-        _text(containers[0], "image") if containers else None,
-        _text(item, "status", "imageDigest"),
-        _text(shape, "metadata", "annotations", "serving.knative.dev/creator") or _text(item, "creator"),
-        *_readiness(item),
-        _service_account(item, shape),
-        _instances(shape),
-    )
+def spec_of(template: Node) -> Node:
+    """Return the node that holds containers, volumes and account: `spec` in v1, the template itself in v2."""
+    return template.at("spec") if isinstance(template.at("spec").value, dict) else template
 
 
-def binding_rows(item: Any, file: str) -> Rows:
-    """Yield a row for each member of each binding of a policy: file, role, member, title of the condition."""
-    for binding in _list(item, "bindings"):
-        condition = _at(binding, "condition")
-        title = None if condition is None else _text(condition, "title") or "untitled"
-        for member in _list(binding, "members"):
-            if isinstance(member, str):
-                # A policy does not say whose it is; the file's name is all there is.
-                yield file, _text(binding, "role"), member, title
+def annotation(template: Node, name: str) -> Node:
+    """Return the node of the annotation `run.googleapis.com/<name>` of a template."""
+    return template.at("metadata", "annotations", f"run.googleapis.com/{name}")
 
 
-def _own_name(item: Any) -> str | None:
-    return _text(item, "metadata", "name") or _last(_text(item, "name"))
-
-
-def _v2_service(item: Any) -> str | None:
-    return _text(item, "service") or (_text(item, "name") or "").partition("/revisions/")[0] or None
-
-
-def _template(item: Any) -> Any:
-    """Return the revision template in the v1 shape: {metadata, spec}."""
-    v2 = _at(item, "template")
-    return {"metadata": {}, "spec": v2} if v2 is not None else _at(item, "spec", "template")
-
-
-def _service_account(item: Any, template: Any) -> str | None:
-    named = _text(template, "spec", "serviceAccountName") or _text(template, "spec", "serviceAccount")
-    project_number = _text(item, "metadata", "namespace") or ""
+def service_account(item: Node, template: Node) -> str | None:
+    """Return the account that a template runs as; the project's default one where none is named."""
+    spec = spec_of(template)
+    named = spec.text("serviceAccountName") or spec.text("serviceAccount")
+    project_number = item.text("metadata", "namespace") or ""
     default = f"{project_number}-compute@developer.gserviceaccount.com" if project_number.isdigit() else None
     return named or default
 
 
-def _instances(template: Any) -> list[str]:
-    listed = [_text(template, "metadata", "annotations", "run.googleapis.com/cloudsql-instances")]
-    mounted: list[Any] = []
-    for volume in _list(template, "spec", "volumes"):
-        if _text(volume, "csi", "driver") == "cloudsql.run.googleapis.com":
-            listed.append(_text(volume, "csi", "volumeAttributes", "instances"))
-        mounted += _list(volume, "cloudSqlInstance", "instances")
-    named = [name for text in listed if text for name in text.split(",")]
-    return named + [name for name in mounted if isinstance(name, str)]
+def instances_of(template: Node) -> list[tuple[str, str, Node]]:
+    """Return each Cloud SQL instance that a template attaches, byte by byte: (name, annotation or volume, where)."""
+    listed = [("annotation", annotation(template, "cloudsql-instances"))]
+    mounted: list[tuple[str, Node]] = []
+    for volume in spec_of(template).items("volumes"):
+        if volume.text("csi", "driver") == "cloudsql.run.googleapis.com":
+            listed.append(("volume", volume.at("csi", "volumeAttributes", "instances")))
+        mounted += [("volume", node) for node in volume.items("cloudSqlInstance", "instances")]
+    named = [(name, place, node) for place, node in listed for name in (node.text() or "").split(",") if name]
+    return named + [(node.value, place, node) for place, node in mounted if isinstance(node.value, str)]
 
 
-def _readiness(item: Any) -> tuple[bool | None, str | None, str | None, datetime | None]:
+def _readiness(item: Node) -> tuple[bool | None, str | None, str | None, datetime | None]:
     """Return (is_ready, reason, message, changed_at); is_ready is None while the status is of an older generation."""
-    conditions = _list(item, "status", "conditions") + _list(item, "conditions") + [_at(item, "terminalCondition")]
-    ready = next((c for c in conditions if _text(c, "type") == "Ready"), None)
-    wanted = _at(item, "metadata", "generation") or _at(item, "generation")
-    seen = _at(item, "status", "observedGeneration") or _at(item, "observedGeneration")
+    conditions = [*item.items("status", "conditions"), *item.items("conditions"), item.at("terminalCondition")]
+    ready = next((c for c in conditions if c.text("type") == "Ready"), Node(None))
+    wanted = item.at("metadata", "generation").value or item.at("generation").value
+    seen = item.at("status", "observedGeneration").value or item.at("observedGeneration").value
     is_stale = wanted is not None and seen is not None and wanted != seen
-    state = _STATES.get(_text(ready, "status") or _text(ready, "state") or "")
-    reason = _text(ready, "reason") or _text(ready, "revisionReason")
-    message = _text(ready, "message")
+    state = _STATES.get(ready.text("status") or ready.text("state") or "")
+    reason = ready.text("reason") or ready.text("revisionReason")
+    message = ready.text("message")
     told = None if message is None else masked_message(message)
-    return None if is_stale else state, reason, told, moment(_text(ready, "lastTransitionTime"))
+    return None if is_stale else state, reason, told, moment(ready.text("lastTransitionTime"))

@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from kit.collect import masking
-from kit.collect.connection import APPLICATION_NAME, known_secrets, parameters
+from kit.collect.attempt import attempt
+from kit.collect.connection import APPLICATION_NAME, parameters
 from kit.collect.queries import MARKER, FactQuery
+from kit.collect.secrecy import secrecy_of
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Evidence, Identity, ProbeRequest, provenance
 
@@ -52,11 +54,20 @@ def _without_own(query: FactQuery, rows: list[tuple[Any, ...]]) -> list[tuple[An
 def connection_evidence(conninfo: str, at: datetime, seconds: float, error: Exception | None) -> Evidence:
     """Return the attempt to connect as evidence: one row, without any secret."""
     given = parameters(conninfo)
-    words = "" if error is None else masking.message(str(getattr(error, "orig", error)), known_secrets(conninfo))
+    # Not every place where its letters stand: a short password would cut the server's own words to pieces, and show itself.
+    words = "" if error is None else masking.message(secrecy_of([conninfo]).text(str(getattr(error, "orig", error))))
     row = (error is None, words or None, given.get("host"), given.get("port"), given.get("dbname"), given.get("user"), seconds)
     text = f"connect to {given.get('host', 'the default host')} as {given.get('user', 'the default user')}"
     about = provenance("Connection", "one row per attempt", text, at, seconds, 1)
     return Evidence(build_frame(CONNECTION_COLUMNS, [row]), CONNECTION_COLUMNS, about)
+
+
+def refused_evidence(conninfo: str, at: datetime, seconds: float, error: Exception) -> dict[str, Evidence]:
+    """Return a failed attempt as evidence: the attempt itself, and where it failed, tried again step by step (8 s at most)."""
+    return {
+        "connection": connection_evidence(conninfo, at, seconds, error),
+        "connection_steps": attempt(conninfo, error),
+    }
 
 
 def identity_of(evidence: Mapping[str, Evidence]) -> Identity | None:

@@ -17,6 +17,7 @@ from kit.analyze.document import FindingsDocument, NotebookEntry
 from kit.case import folders
 from kit.case.collecting import collected
 from kit.case.judging import Question, judged
+from kit.case.notes import with_notes
 from kit.collect import connection
 from kit.errors import ParameterError
 from kit.evidence import bundle
@@ -87,7 +88,7 @@ def _judge(order: Order, aside: Path) -> tuple[Capture, FindingsDocument]:
         bundle.copy(order.target.bundle, folder)
     elif not folder.exists():
         taken = replace(taken, digest=bundle.save(taken, folder))
-    document = judged(taken, order.question)
+    document = with_notes(judged(taken, order.question), aside)
     # A bundle that is judged again lies here as links to the standing report's files: never write through them.
     (folder / folders.FINDINGS).unlink(missing_ok=True)
     (folder / folders.FINDINGS).write_text(document.to_json(), encoding="utf-8")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kit import checks
 from kit.analyze.document import FindingsDocument
 from kit.analyze.findings import LADDER, SEVERITIES
+from kit.analyze.hypotheses import parse_stated
 from kit.case import folders
-from kit.case.judging import Question
+from kit.case.judging import Question, stated
 from kit.collect.secrecy import secrecy_of
 from kit.errors import ParameterError, TargetError
 from kit.report import parameters
@@ -46,6 +48,15 @@ def order_of(
     return Order(question, resolved, folders.reports_folder(reports), values, tuple(only), tell=tell)
 
 
+def with_hypotheses(order: Order, given: Sequence[str]) -> Order:
+    """Return the order with the stated causes: those of the target, then `TEXT=check,check`; ParameterError for a wrong one."""
+    known = checks.registry()
+    all_stated = dict.fromkeys([*stated(order.target), *(parse_stated(text, known) for text in given)])
+    secrecy = secrecy_of(source.conninfo for source in order.target.databases)
+    masked = tuple(replace(one, statement=secrecy.text(one.statement)) for one in all_stated)
+    return replace(order, question=replace(order.question, hypotheses=masked))
+
+
 def exit_status(document: FindingsDocument, fail_on: str) -> int:
     """Return 1 if anything was found at or above `fail_on`, else 3 if something in scope was not examined, else 0."""
     failing = SEVERITIES[: [str(severity) for severity in SEVERITIES].index(fail_on) + 1]
@@ -80,4 +91,4 @@ def _thresholds(given: Sequence[str]) -> dict[str, float]:
     return values
 
 
-__all__ = ["exit_status", "order_of", "run"]
+__all__ = ["exit_status", "order_of", "run", "with_hypotheses"]

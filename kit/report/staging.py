@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kit.case.folders import CAPTURES, WORKING_COPIES
+from kit.case.notes import NOTES, held
 from kit.errors import RunError
 from kit.sandbox.scratch import deferred_signals
 
-NOTES, MANIFEST = "notes.md", "manifest.json"
+MANIFEST = "manifest.json"
 _NOTES_TEXT = "# Notes\n\nYour own words about this case. The kit never writes over this file.\n"
 _BEFORE = ".before"  # no case has such a name
 
@@ -62,8 +63,9 @@ def staged(case_folder: Path) -> Iterator[Path]:
         _carry_captures(case_folder, aside)
         _carry_own_work(case_folder, aside)
         yield aside
-        _carry_own_work(case_folder, aside)  # people wrote on while the notebooks ran
-        swap_in(aside, case_folder)
+        with held(case_folder.parent):  # a note that came between the two would be lost
+            _carry_own_work(case_folder, aside)  # people wrote on while the notebooks ran
+            swap_in(aside, case_folder)
     except OSError as error:
         raise RunError(f"The report could not be written: {error.strerror or error}.", _room(error)) from error
     finally:

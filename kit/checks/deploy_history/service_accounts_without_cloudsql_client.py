@@ -25,6 +25,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from kit.analyze.cloud_iam import policy_places
+from kit.analyze.cloud_scope import place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.checks.deploy_history._cloudsql import CONNECTING_ROLES, EVERYBODY, home_of, member_of, project_of
@@ -47,7 +49,18 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
     bindings = _of_projects(records(frames["iam_bindings"]))
     for position, service in enumerate(records(frames["services"])):
         if service["cloudsql_instances"]:
-            yield from _judge_service(position, service, bindings)
+            yield from _judge_service(position, service, bindings, _proof(frames, service), policy_places(frames))
+
+
+def _proof(frames: Frames, service: Record) -> str | None:
+    """Return where the service's newest revision logged that it was refused, after the last grant; None where it did not."""
+    granted = [row["at"] for _, row in rows_of(frames, "audit_changes") if row["kind"] == "iam grant" and row["at"]]
+    for _, row in rows_of(frames, "log_signatures"):
+        own = row["revision_name"] in (service["latest_created_revision"], service["latest_ready_revision"])
+        refused = row["signature"] == "not authorized for Cloud SQL"
+        if refused and own and row["revision_name"] and row["at"] and all(row["at"] > at for at in granted):
+            return place(row)
+    return None
 
 
 def _of_projects(bindings: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -59,14 +72,24 @@ def _of_projects(bindings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [binding for binding in bindings if apis[binding["resource"]] == {""} or len(apis[binding["resource"]]) > 1]
 
 
-def _judge_service(position: int, service: Record, bindings: list[dict[str, Any]]) -> Iterator[Judgement]:
+def _judge_service(
+    position: int, service: Record, bindings: list[dict[str, Any]], proof: str | None, places: str
+) -> Iterator[Judgement]:
     account = service["service_account"]
     reason = _why_unseen(service, bindings)
+    if reason and account and proof:
+        yield Examined(1)
+        yield _finding(position, service, f" The policies do not tell ({reason}), but its log does. {proof}")
+        return
     if reason is None:
         yield Examined(1)
     if account and _has_role(account, bindings):
         return
-    yield NotExamined(service["service_name"] or "unnamed service", reason) if reason else _finding(position, service)
+    yield (
+        NotExamined(service["service_name"] or "unnamed service", reason)
+        if reason
+        else _finding(position, service, f" {places}" if places else "")
+    )
 
 
 def _has_role(account: str, bindings: list[dict[str, Any]]) -> bool:
@@ -106,7 +129,7 @@ def _maybe(account: str, binding: Record) -> str | None:
     return None
 
 
-def _finding(position: int, service: Record) -> Finding:
+def _finding(position: int, service: Record, told: str = "") -> Finding:
     account, instance = service["service_account"], service["cloudsql_instances"][0]
     command = [
         *("gcloud", "projects", "add-iam-policy-binding", project_of(instance) or home_of(account) or "PROJECT"),
@@ -117,7 +140,7 @@ def _finding(position: int, service: Record) -> Finding:
         subject=Subject("service", service["service_name"] or ""),
         message=(
             f"Service {service['service_name']} has Cloud SQL instance {instance!r} attached and runs as {account}, "
-            "which has none of the roles that let it connect."
+            f"which has none of the roles that let it connect.{told}"
         ),
         remedy=shlex.join(command),
         evidence=rows([position], "services"),

@@ -1,94 +1,57 @@
-"""Why a connection was not made: the kinds of refusal, by the words of libpq, the server and PgBouncer."""
+"""What the checks of a connection have in common: each judges the attempts that failed for its kind of cause."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from kit.analyze.connection_causes import Kind
+from kit.analyze.connection_failures import RUNGS, Failure, failures, kind_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
-from kit.analyze.symptom import parse_symptom
 from kit.checks import rows
 from kit.evidence.model import Frames
 from kit.evidence.records import records
 
-Kind = Literal["slots", "database", "login", "unreachable"]
+__all__ = ["judge_attempts", "kind_of", "subject_name"]
+
 Record = Mapping[str, Any]
 
 
-# In the order of a connection: the server is reached, has a slot, lets the role in, and has the database.
-_RUNGS: tuple[Kind, ...] = ("unreachable", "slots", "login", "database")
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What words of an error mean, and what to do."""
-
-    pattern: str
-    meaning: str
-    remedy: str
-
-
-# Words that symptoms do not have; the rest is read as a symptom is.
-_LOGIN = re.compile(
-    r"not permitted to log in|no password supplied|authentication failed|pg_hba\.conf|no such user|login failed"
-    r"|permission denied for database|client certificate",
-    re.IGNORECASE,
-)
-_DATABASE = re.compile(r"no such database|not currently accepting connections", re.IGNORECASE)
-_SLOTS = re.compile(r"no more connections allowed", re.IGNORECASE)
-
-
-def kind_of(message: str) -> Kind:
-    """Return what kept a connection from being made.
-
-    >>> kind_of('FATAL: database "shop" does not exist'), kind_of("Connection refused")
-    ('database', 'unreachable')
-    """
-    symptom = parse_symptom(message)
-    states = symptom.sqlstates if symptom else frozenset()
-    if "53300" in states or _SLOTS.search(message):
-        return "slots"
-    if "3D000" in states or _DATABASE.search(message):
-        return "database"
-    if states & {"28P01", "28000"} or _LOGIN.search(message):
-        return "login"
-    return "unreachable"
-
-
-def judge_attempts(
-    frames: Frames, kind: Kind, subject_kind: str, column: str, diagnoses: Sequence[Diagnosis]
-) -> Iterable[Judgement]:
+def judge_attempts(frames: Frames, kind: Kind, subject_kind: str, column: str) -> Iterable[Judgement]:
     """Yield a critical finding for each attempt that failed in this way; the subject is named by `column`.
 
     An attempt that ended on a lower rung says nothing about this one.
     """
-    for position, attempt in enumerate(records(frames["connection"])):
-        ended = None if attempt["is_connected"] else kind_of(attempt["message"] or "")
-        if ended == kind:
-            yield _finding(attempt, position, subject_kind, column, diagnoses)
-        if ended is None or _RUNGS.index(ended) >= _RUNGS.index(kind):
+    for position, (attempt, failure) in enumerate(zip(records(frames["connection"]), failures(frames), strict=True)):
+        name = subject_name(attempt, column)
+        if failure is not None and failure.kind == kind and failure.elsewhere:
+            yield NotExamined(name, failure.elsewhere)
+            continue
+        if failure is not None and failure.kind == kind:
+            yield _finding(failure, position, Subject(subject_kind, name))
+        if failure is None or _is_seen(kind, failure):
             yield Examined(1)
         else:
-            yield NotExamined(subject_name(attempt, column), "the connection ended before this could be seen")
+            yield NotExamined(name, "the connection ended before this could be seen")
 
 
-def _finding(attempt: Record, position: int, subject_kind: str, column: str, diagnoses: Sequence[Diagnosis]) -> Finding:
-    message = attempt["message"] or "no message"
-    diagnosis = diagnose(message, diagnoses)
+def _is_seen(kind: Kind, failure: Failure) -> bool:
+    if kind == "settings":
+        return True
+    if failure.kind == "settings":
+        # libpq refuses before anybody is asked, a pooler before all else, a server when all else is well.
+        return failure.cause.name == "setting refused" or (kind == "unreachable" and failure.code != "OPTION")
+    return RUNGS.index(failure.kind) >= RUNGS.index(kind)
+
+
+def _finding(failure: Failure, position: int, subject: Subject) -> Finding:
     return Finding(
         severity="critical",
-        subject=Subject(subject_kind, subject_name(attempt, column)),
-        message=f"{diagnosis.meaning} The message was: {message}",
-        remedy=diagnosis.remedy,
+        subject=subject,
+        message=failure.words,
+        remedy=failure.cause.remedy,
         evidence=rows([position], "connection"),
     )
-
-
-def diagnose(message: str, diagnoses: Sequence[Diagnosis]) -> Diagnosis:
-    """Return the first diagnosis whose words stand in the message; the last one fits any."""
-    return next((d for d in diagnoses if re.search(d.pattern, message, re.IGNORECASE)), diagnoses[-1])
 
 
 def subject_name(attempt: Record, column: str) -> str:

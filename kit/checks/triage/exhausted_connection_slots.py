@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kit.analyze.findings import Judgement
-from kit.checks.triage._attempts import Diagnosis, judge_attempts
+from kit.checks.triage._attempts import judge_attempts
 from kit.evidence.model import Frames
 
 LAYER = "capacity and performance"
@@ -28,32 +28,7 @@ NEEDS = ("connection",)
 SEVERITIES = ("critical",)
 EXPLAINS = ("53300",)
 
-_WHO = "select usename, application_name, state, count(*) from pg_stat_activity group by 1, 2, 3 order by 4 desc"
-DIAGNOSES = (
-    Diagnosis(
-        r"too many connections for role",
-        "The role has as many sessions as its connection limit allows.",
-        f"See who holds them (`{_WHO}`), make the pools of that role smaller, or raise the limit by "
-        "`alter role … connection limit`.",
-    ),
-    Diagnosis(
-        r"too many connections for database",
-        "The database has as many sessions as its connection limit allows.",
-        f"See who holds them (`{_WHO}`), or raise the limit by `alter database … connection limit`.",
-    ),
-    Diagnosis(
-        r"no more connections allowed|max_client_conn",
-        "The pooler has as many clients as it allows.",
-        "See `show clients` and `show pools` in its console; raise max_client_conn, or make the applications' own pools smaller.",
-    ),
-    Diagnosis(
-        r"",
-        "The server has no free connection slot for ordinary roles.",
-        f"As a role with reserved slots, see who holds them (`{_WHO}`), end idle sessions, and make the pools smaller.",
-    ),
-)
-
 
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
     """Yield a finding for an attempt that found no free slot."""
-    yield from judge_attempts(frames, "slots", "server", "host", DIAGNOSES)
+    yield from judge_attempts(frames, "slots", "server", "host")

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kit.analyze.findings import Judgement
-from kit.checks.triage._attempts import Diagnosis, judge_attempts
+from kit.checks.triage._attempts import judge_attempts
 from kit.evidence.model import Frames
 
 LAYER = "database identity"
@@ -28,23 +28,7 @@ NEEDS = ("connection",)
 SEVERITIES = ("critical",)
 EXPLAINS = ("3D000",)
 
-DIAGNOSES = (
-    Diagnosis(
-        r"not currently accepting connections",
-        "The database exists but takes no sessions.",
-        "Find out who closed it (a restore, a rename, a template); its owner opens it by `alter "
-        "database … allow_connections true`.",
-    ),
-    Diagnosis(
-        r"",
-        "The server has no database of this name.",
-        "Check the name (it is case-sensitive; without one libpq takes the user's name) and the "
-        "host: `psql -l` there lists what it has. "
-        "If it is the right server, create the database and run its migrations.",
-    ),
-)
-
 
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
     """Yield a finding for an attempt that found no such database."""
-    yield from judge_attempts(frames, "database", "database", "database_name", DIAGNOSES)
+    yield from judge_attempts(frames, "database", "database", "database_name")

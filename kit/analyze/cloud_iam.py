@@ -1,0 +1,66 @@
+"""Whether an account holds a role, by the policies at hand: yes, no, or why that cannot be told from the files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from kit.analyze.cloud_scope import rows_of
+from kit.evidence.model import Frames
+
+Record = Mapping[str, Any]
+EVERYBODY = frozenset({"allUsers", "allAuthenticatedUsers"})
+_CONTAINERS = ("group:", "domain:", "principalSet:", "principal:")
+_INHERITED = ("project", "folder", "organization", "secret or project")
+
+
+def bindings_of_project(frames: Frames) -> list[Record]:
+    """Return the bindings of the project, its folders and its organisation, as far as they were exported."""
+    return _bindings(
+        frames, {row["resource"] for _, row in rows_of(frames, "iam_policies") if row["resource_kind"] in _INHERITED}
+    )
+
+
+def bindings_of_secret(frames: Frames, secret: str) -> list[Record] | None:
+    """Return the bindings of a secret's own policy; None where it was not exported."""
+    own = [row for _, row in rows_of(frames, "iam_policies") if _is_of(row, secret)]
+    return _bindings(frames, {row["resource"] for row in own}) if own else None
+
+
+def _is_of(policy: Record, secret: str) -> bool:
+    return (policy["resource_kind"], policy["resource_name"]) == ("secret", secret)
+
+
+def _bindings(frames: Frames, resources: set[str]) -> list[Record]:
+    return [row for _, row in rows_of(frames, "iam_bindings") if row["resource"] in resources]
+
+
+def holds(account: str, roles: Collection[str], bindings: Sequence[Record]) -> bool:
+    """Return whether one of the roles is given to the account, or to everybody, without a condition."""
+    wanted = EVERYBODY | {f"serviceAccount:{account}"}
+    return any(b["role"] in roles and b["member"] in wanted and b["condition_title"] is None for b in bindings)
+
+
+def may_hold(account: str, roles: Collection[str], bindings: Sequence[Record]) -> str | None:
+    """Return why a binding might give the account one of the roles after all; None where none might."""
+    return next((reason for binding in bindings if (reason := _maybe(account, roles, binding))), None)
+
+
+def _maybe(account: str, roles: Collection[str], binding: Record) -> str | None:
+    role, member = binding["role"] or "", binding["member"]
+    if role in roles and member.startswith(_CONTAINERS):
+        return f"{role} is given to {member}: cannot tell from this file whether the account is in it"
+    if member != f"serviceAccount:{account}":
+        return None
+    if role in roles:
+        return f"{role} is bound under the condition {binding['condition_title']!r}: cannot tell from this file"
+    if not role.startswith("roles/"):
+        return f"the custom role {role} is bound: cannot tell from this file what it permits"
+    return None
+
+
+def policy_places(frames: Frames) -> str:
+    """Return the files and pointers of the project's policies, as `(iam-policy.json /bindings)`."""
+    policies = [row for _, row in rows_of(frames, "iam_policies") if row["resource_kind"] in _INHERITED]
+    told = ", ".join(f"{row['file']} {row['pointer'] or ''}/bindings" for row in policies)
+    return f"({told})" if told else ""

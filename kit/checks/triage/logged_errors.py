@@ -1,0 +1,144 @@
+"""Known errors in the service's log.
+
+What it shows: entries of the log whose words are a known error of the way to the database, with the rung of the ladder that
+each belongs to. Critical where the revision that serves, or the latest one, logged it after the last change that could have
+mended it; a warning where a later change may have mended it; other errors as information.
+
+Why it matters: the health endpoint may answer 200 while every request fails. What the service wrote when it failed is the
+nearest witness, and names the instance, the secret or the table.
+
+What to do: begin with the lowest rung that is named; a higher one may be its consequence.
+
+Known limits: the log's lines are not kept, only which error it is and the name in it. An error that is not known is counted
+and not explained. That a log holds no error does not clear a rung.
+
+References: https://cloud.google.com/sql/docs/postgres/debugging-connectivity and
+https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from kit.analyze.cloud_scope import Row, place, rows_of, serving
+from kit.analyze.findings import LADDER, Examined, Finding, Judgement, Layer, Subject
+from kit.checks import rows
+from kit.evidence.model import Frames
+
+LAYER = "service"
+NEEDS = ("log_signatures",)
+SEVERITIES = ("critical", "warning", "info")
+EXPLAINS = ("08001", "08006", "28P01", "28000", "3D000", "42P01", "42703", "42501", "53300")
+SOURCE = "cloud"
+
+Record = Mapping[str, Any]
+_GRANTS = frozenset({"iam grant", "iam policy", "deploy"})
+_DEPLOYS = frozenset({"deploy"})
+_DATABASE = frozenset({"deploy", "job run", "database user", "restart", "setting"})
+# The rung, what to look at, and the kinds of change that could have mended it since.
+_MEANING: Mapping[str, tuple[Layer, str, frozenset[str]]] = {
+    "not authorized for Cloud SQL": ("authentication", "Grant roles/cloudsql.client to the service's account.", _GRANTS),
+    "instance not reachable": (
+        "reachability",
+        "Compare the instance's name byte by byte, then its address and network.",
+        _DEPLOYS,
+    ),
+    "instance not found": ("configuration", "Compare the instance's name byte by byte.", _DEPLOYS),
+    "no socket file": ("configuration", "Attach the instance under exactly the name of the connection string.", _DEPLOYS),
+    "secret not readable": ("authentication", "Grant roles/secretmanager.secretAccessor on the secret.", _GRANTS),
+    "secret not found": ("configuration", "Create the secret, or correct its name.", _DEPLOYS | {"secret version", "setting"}),
+    "password refused": (
+        "authentication",
+        "Compare the secret's version with the user's password.",
+        _DATABASE | {"secret version"},
+    ),
+    "IAM login refused": ("authentication", "Look at the flag, the user and roles/cloudsql.instanceUser.", _DATABASE | _GRANTS),
+    "no pg_hba entry": ("authentication", "Look at the address, the database and TLS of the connection.", _DATABASE),
+    "database missing": ("database identity", "Compare the database's name in the connection string.", _DATABASE),
+    "relation missing": ("schema", "Compare the schema with the one that is expected, as the service's role.", _DATABASE),
+    "column missing": ("schema", "Compare the schema with the one that is expected: a migration did not run here.", _DATABASE),
+    "permission denied": ("privileges", "Ask `kit access` as the service's role.", _DATABASE),
+    "no connection slots": ("capacity and performance", "Count the sessions by application.", _DATABASE),
+    "SQLite in use": ("configuration", "The service fell back to SQLite: it has no connection string, or another one.", _DEPLOYS),
+    "driver not fitting": ("configuration", "Give the consumer the scheme that it reads (`kit dsn`).", _DEPLOYS),
+    "connection refused": ("reachability", "Look at the host and port of the connection string.", _DEPLOYS | {"restart"}),
+    "connection timed out": ("reachability", "Look at the address and the service's network.", _DEPLOYS | {"restart"}),
+    "out of memory": ("service", "Give the service more memory, or find what takes it.", _DEPLOYS),
+    "container did not start": ("service", "Read what the revision logged before.", _DEPLOYS),
+}
+
+
+def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
+    """Yield a finding for each known error of each revision, the lowest rung first."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for position, row in rows_of(frames, "log_signatures"):
+        found.setdefault((row["service_name"], row["revision_name"], row["signature"], row["subject"]), []).append(
+            (position, row)
+        )
+    yield Examined(1)
+    current = serving(frames)
+    for entries in sorted(found.values(), key=lambda entries: (_rung(entries[0][1]), str(entries[0][1]["at"]))):
+        yield from _judge(frames, entries, current)
+
+
+def _rung(row: Record) -> int:
+    return LADDER.index(_MEANING[row["signature"]][0]) if row["signature"] in _MEANING else len(LADDER)
+
+
+def _judge(frames: Frames, entries: list[Row], current: set[str]) -> Iterator[Finding]:
+    first = entries[0][1]
+    if first["signature"] not in _MEANING:
+        yield _finding("info", entries, "which the kit does not know", "Read the entries themselves.")
+        return
+    layer, advice, mending = _MEANING[first["signature"]]
+    last_at = max(row["at"] for _, row in entries)
+    later = _mended(frames, first, mending, last_at)
+    if first["revision_name"] is not None and current and first["revision_name"] not in current:
+        yield _finding("warning", entries, f"a matter of {layer}; that revision does not serve any more", advice)
+    elif later:
+        yield _finding("warning", entries, f"a matter of {layer}; after the last of them: {later}", advice)
+    else:
+        yield _finding("critical", entries, f"a matter of {layer}", advice)
+
+
+def _mended(frames: Frames, entry: Record, kinds: frozenset[str], last_at: datetime) -> str | None:
+    """Return the first change after the last entry that could have mended it, or None."""
+    for _, change in rows_of(frames, "audit_changes"):
+        fits = change["kind"] in kinds and change["status_code"] is None and change["at"] and change["at"] > last_at
+        if fits and _is_about(change, entry):
+            return f"{change['summary']} at {change['at']:%Y-%m-%d %H:%M:%S} UTC"
+    return None
+
+
+def _is_about(change: Record, entry: Record) -> bool:
+    own = entry["service_name"]
+    return change["kind"] != "deploy" or own is None or str(change["resource"] or "").endswith(f"/{own}")
+
+
+def _finding(severity: Any, entries: list[Row], words: str, advice: str) -> Finding:
+    first, last = entries[0][1], entries[-1][1]
+    who = first["revision_name"] or first["service_name"] or first["database_id"] or "an unknown source"
+    name = f" of {first['subject']!r}" if first["subject"] else ""
+    unseen = f" ({', '.join(first['subject_flags'])})" if first["subject_flags"] else ""
+    times = sorted(row["at"] for _, row in entries)
+    return Finding(
+        severity=severity,
+        subject=Subject("log", _printable(f"{who} {first['signature']} {first['subject'] or ''}")),
+        message=f"{who} logged “{first['signature']}”{name}{unseen} {_times(len(entries))}, last at "
+        f"{times[-1]:%Y-%m-%d %H:%M:%S} UTC: {words}. {place(last)}",
+        remedy=advice,
+        evidence=rows([position for position, _ in entries], "log_signatures"),
+        value=float(len(entries)),
+        unit="entries",
+    )
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _printable(name: str) -> str:
+    """Return the name of a finding; the bytes themselves stand in its message."""
+    return "".join(character for character in name if character.isprintable()).strip()

@@ -1,0 +1,81 @@
+"""Instances, their users, secrets' versions, and whose a policy is: one row each, with the file and the JSON pointer."""
+
+from __future__ import annotations
+
+import re
+
+from kit.collect.cloud_json import Node
+from kit.collect.gcloud import Rows, resource_of
+from kit.collect.logs import moment
+
+_SECRET_POLICY = re.compile(r"secrets?[-_. ](?:get[-_.])?(?:iam[-_.])?policy[-_. ](.+?)(?:\.\w+)?", re.IGNORECASE)
+_SECRET_ROLES = re.compile(r"roles/secretmanager\.")
+
+
+def instance_rows(item: Node) -> Rows:
+    """Yield the one row of a Cloud SQL instance, in the columns of the frame `sql_instances`."""
+    settings, addresses = item.at("settings"), _addresses(item)
+    yield (
+        item.text("connectionName"),
+        item.text("name"),
+        item.text("project"),
+        item.text("region"),
+        item.text("gceZone"),
+        item.text("databaseVersion"),
+        item.text("state"),
+        settings.text("activationPolicy"),
+        [reason.value for reason in item.items("suspensionReason") if isinstance(reason.value, str)],
+        item.text("outOfDiskReport", "sqlOutOfDiskState"),
+        settings.number("dataDiskSizeGb"),
+        settings.flag("storageAutoResize"),
+        settings.number("storageAutoResizeLimit"),
+        settings.flag("ipConfiguration", "ipv4Enabled"),
+        addresses.get("PRIMARY"),
+        addresses.get("PRIVATE"),
+        settings.text("ipConfiguration", "privateNetwork"),
+        settings.text("ipConfiguration", "sslMode"),
+        settings.text("connectorEnforcement"),
+        item.file,
+        item.pointer,
+    )
+
+
+def _addresses(item: Node) -> dict[str, str]:
+    found = {node.text("type"): node.text("ipAddress") for node in item.items("ipAddresses")}
+    return {kind: address for kind, address in found.items() if kind and address}
+
+
+def flag_rows(item: Node) -> Rows:
+    """Yield a row for each database flag that is set on an instance."""
+    for flag in item.items("settings", "databaseFlags"):
+        yield item.text("connectionName"), flag.text("name"), flag.text("value"), item.file, flag.pointer
+
+
+def user_rows(item: Node) -> Rows:
+    """Yield the one row of a database user as Cloud SQL lists it; a password is not in the list."""
+    yield item.text("instance"), item.text("name"), item.text("type") or "BUILT_IN", item.file, item.pointer
+
+
+def version_rows(item: Node) -> Rows:
+    """Yield the one row of a secret's version; its payload is not in the list."""
+    parts = (item.text("name") or "").split("/")
+    created_at = moment(item.text("createTime"))
+    yield parts[3], parts[5], (item.text("state") or "").upper() or None, created_at, parts[1], item.file, item.pointer
+
+
+def policy_rows(item: Node) -> Rows:
+    """Yield the one row of a policy: whose it is, as far as the file and its name tell."""
+    kind, name = _whose(item)
+    yield resource_of(item), kind, name, item.file, item.pointer
+
+
+def _whose(item: Node) -> tuple[str, str | None]:
+    if item.at("policy").value is not None:
+        return item.text("type") or "unknown", item.text("id")
+    secret = _SECRET_POLICY.fullmatch(item.file)
+    if secret:
+        return "secret", secret[1]
+    roles = [binding.text("role") or "" for binding in item.items("bindings")]
+    if roles and all(_SECRET_ROLES.match(role) for role in roles):
+        return "secret or project", None
+    return "project", None

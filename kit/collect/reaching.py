@@ -1,0 +1,161 @@
+"""Reaching a target: commands that fetch its login, a tunnel, Google's connector. All of it ends with the block.
+
+Commands come from kit.toml, which may come from anybody's repository: none runs before this user has confirmed the file
+(by its hash), or a job has said KIT_TRUST=1. What a command prints is a secret and is never repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from kit.collect.attempt.options import Endpoint, effective, endpoints
+from kit.collect.attempt.records import StepFailed
+from kit.collect.commands import printed
+from kit.collect.connection import parameters
+from kit.collect.tunnel import opened_tunnel
+from kit.errors import CaptureError, MissingTier, TargetError
+from kit.reach import Reach
+from kit.target import DatabaseSource, Target, libpq_form
+
+TRUST_VARIABLE = "KIT_TRUST"
+SOCKETS = "/cloudsql"
+_CONNECTORS: dict[str, Any] = {}
+
+
+@contextlib.contextmanager
+def reached(source: DatabaseSource) -> Iterator[DatabaseSource]:
+    """Yield the source as it can be asked: with its connection string, password and way; nothing of it outlives the block.
+
+    TargetError where nobody confirmed the commands, CaptureError where one of them fails (an expired token is said to be
+    one), MissingTier where the extra [cloudsql] is wanted.
+    """
+    reach = source.reach
+    if reach is None:
+        yield source
+        return
+    _refuse_untrusted(reach)
+    conninfo = _fetched(reach) if reach.dsn_command else source.conninfo
+    with contextlib.ExitStack() as opened:
+        if reach.tunnel:
+            opened.enter_context(opened_tunnel(reach.tunnel, reach.config.parent, local_end(conninfo)))
+        if reach.cloudsql:
+            conninfo = opened.enter_context(_through_google(reach.cloudsql, conninfo))
+        if reach.password_command:
+            conninfo = _with_password(reach, conninfo)
+        yield replace(source, conninfo=conninfo, reach=None)
+
+
+def untrusted(target: Target) -> list[Reach]:
+    """Return what would run commands that nobody has confirmed here, for somebody to look at before `trust`."""
+    reaches = [source.reach for source in target.databases if source.reach is not None]
+    return [reach for reach in reaches if reach.commands and not _is_trusted(reach)]
+
+
+def trust(reach: Reach) -> None:
+    """Remember that this user has confirmed the commands of this very kit.toml; a changed file is asked about anew."""
+    folder = _trust_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / reach.config_sha256).touch(mode=0o600)
+    except OSError as error:
+        raise TargetError(f"The confirmation cannot be kept in {folder}: {error.strerror}.", f"Set {TRUST_VARIABLE}=1.") from None
+
+
+def _refuse_untrusted(reach: Reach) -> None:
+    if reach.commands and not _is_trusted(reach):
+        hint = f"Read them there, then confirm once with --yes, or set {TRUST_VARIABLE}=1 in a job."
+        raise TargetError(f"{reach.config} names commands to run, and nobody has confirmed them here.", hint)
+
+
+def _is_trusted(reach: Reach) -> bool:
+    return os.environ.get(TRUST_VARIABLE) == "1" or (_trust_folder() / reach.config_sha256).is_file()
+
+
+def _trust_folder() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "incident-kit" / "trusted"
+
+
+def _fetched(reach: Reach) -> str:
+    text = printed(reach.dsn_command, reach.config.parent, "connection string")
+    conninfo = libpq_form(text.strip())
+    parameters(conninfo)
+    return conninfo
+
+
+def _with_password(reach: Reach, conninfo: str) -> str:
+    password = printed(reach.password_command, reach.config.parent, "password")
+    return make_conninfo(conninfo, password=password)
+
+
+def local_end(conninfo: str) -> Endpoint:
+    """Return where a tunnel ends on this machine: the host and port of the connection string, as libpq reads it."""
+    try:
+        return endpoints(effective(conninfo))[0]
+    except StepFailed as error:
+        hint = "Give the tunnel's local end in the connection string: host=127.0.0.1 port=15432."
+        raise TargetError(f"The tunnel's local end is not known: {error.words}.", hint) from None
+
+
+@contextlib.contextmanager
+def _through_google(instance: str, conninfo: str) -> Iterator[str]:
+    """Yield the connection string with the instance's socket folder as host: a real one where the service runs."""
+    host = f"{SOCKETS}/{instance}"
+    there = make_conninfo(conninfo, host=host)
+    if Path(host).is_dir():
+        yield there
+        return
+    _CONNECTORS[host] = connector = _connector(_is_iam(parameters(conninfo).get("user")))
+    try:
+        yield there
+    finally:
+        _CONNECTORS.pop(host, None)
+        connector.close()
+
+
+def _is_iam(user: Any) -> bool:
+    """Return whether the database user is one of IAM: a person's address, or a service account's without its end."""
+    return bool(re.search(r"@[^@]+\.[^@]+\Z", str(user or "")))
+
+
+def _connector(is_iam: bool) -> Any:
+    try:
+        connector = importlib.import_module("google.cloud.sql.connector")
+    except ModuleNotFoundError:
+        words = "A target with `cloudsql` needs the extra [cloudsql], which is not installed."
+        raise MissingTier(words, "pip install 'incident-kit[cloudsql]'") from None
+    try:
+        return connector.Connector(enable_iam_auth=is_iam)
+    except Exception as error:
+        # The library's own words may hold a token; its class says enough.
+        words = f"Google's connector cannot be used: {type(error).__name__}."
+        raise CaptureError(words, "Run `gcloud auth application-default login`, and try again.") from None
+
+
+def through_connector(conninfo: str, **options: Any) -> psycopg.Connection[Any] | None:
+    """Return a connection through Google's connector where `reached` opened one for this host, else None.
+
+    `options` are psycopg's. The connector encrypts by itself, and takes the place of host, port and sslmode.
+    """
+    given = parameters(conninfo)
+    host = str(given.get("host", ""))
+    connector = _CONNECTORS.get(host)
+    if connector is None:
+        return None
+    own = {key: value for key, value in given.items() if not key.startswith("ssl") and key not in ("host", "port", "hostaddr")}
+    user, name, password = own.pop("user", ""), own.pop("dbname", None), own.pop("password", None)
+    instance = host.removeprefix(f"{SOCKETS}/")
+    connection: psycopg.Connection[Any] = connector.connect(
+        instance, "psycopg", user=user, db=name or user, password=password, **own, **options
+    )
+    return connection
