@@ -161,7 +161,7 @@ def test_the_configuration_is_found_upwards_and_by_the_variable(config: Path, mo
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[targets.shop]\nservcie = 'x'", "has the unknown key 'servcie'. Known: cloud, dsn"),
+        ("[targets.shop]\nservcie = 'x'", "has the unknown key 'servcie'. Known: cloud, cloudsql, dsn"),
         ("[targets.shop.sources.api]\ncloud = 'x'", "source 'api' in"),
         ("[targets.shop]", "names no source. Give it service"),
         ("[targets.shop.sources.cloud]\nservice = 'x'", "'cloud' in"),

@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from kit.analyze.connection_causes import LAYERS, Cause, Kind
+from kit.analyze.connection_google import THROUGH_GOOGLE
 from kit.analyze.connection_refusals import CAUSES, REFUSALS
-from kit.analyze.connection_unreachable import UNREACHABLE
+from kit.analyze.connection_unreachable import UNREACHABLE, WAY_CLOSED
 from kit.analyze.findings import Layer
 from kit.analyze.symptom import parse_symptom
 from kit.evidence.model import Frames
@@ -88,6 +89,8 @@ def _failure(attempt: Record, steps: Sequence[Record]) -> Failure | None:
     if decisive is None and attempt["is_connected"]:
         return None
     said = attempt["message"] or "no message"
+    if decisive is None and cause_of(said) is WAY_CLOSED:
+        return Failure(WAY_CLOSED, said, elsewhere=said)
     if decisive is None:
         return Failure(_transient(cause_of(said)) if steps and steps[-1]["status"] == "ok" else cause_of(said), said)
     words = decisive["message"] or said
@@ -154,6 +157,9 @@ def cause_of(message: str, code: str | None = None, step: str | None = None) -> 
     ('no such database', 'refused')
     """
     words = _neutral(message)
+    before = _before_a_server(words)
+    if before is not None:
+        return before
     known = [cause for cause in CAUSES if code in cause.codes and (not cause.steps or step in cause.steps)]
     if known:
         return next((cause for cause in known if re.search(cause.pattern, words, re.IGNORECASE)), known[-1])
@@ -168,11 +174,19 @@ def kind_of(message: str) -> Kind:
     ('database', 'unreachable')
     """
     words = _neutral(message)
+    before = _before_a_server(words)
+    if before is not None:
+        return before.kind
     symptom = parse_symptom(words)
     states = symptom.sqlstates if symptom else frozenset()
     by_state = next((kind for state, kind in _STATES.items() if state in states), None)
     by_words = next((c.kind for c in REFUSALS if c.pattern and not c.steps and re.search(c.pattern, words, re.IGNORECASE)), None)
     return by_words or by_state or "unreachable"
+
+
+def _before_a_server(words: str) -> Cause | None:
+    """Return the cause in words of the kit's own, which stand at the beginning: no server was asked then."""
+    return next((cause for cause in (WAY_CLOSED, *THROUGH_GOOGLE) if re.search(cause.pattern, words)), None)
 
 
 def _of_kind(kind: Kind) -> Iterable[Cause]:

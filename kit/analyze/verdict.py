@@ -26,10 +26,9 @@ def verdict(layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Sy
     broken = next((entry for entry in layers if entry.status == "broken"), None)
     if broken:
         return Verdict(status="broken", layer=broken.layer, summary=_broken_summary(broken, layers, results, symptom))
-    unseen = [entry.layer for entry in layers if entry.status == "not examined"]
+    unseen = [entry for entry in layers if entry.status == "not examined"]
     if unseen:
-        words = f"No broken layer was found, but {_listed(unseen)} could not be examined in full."
-        return Verdict(status="open", layer=unseen[0], summary=words)
+        return Verdict(status="open", layer=unseen[0].layer, summary=_open_summary(unseen))
     unexplained = _unexplained(results, symptom)
     if unexplained:
         return Verdict(status="open", summary=unexplained)
@@ -121,6 +120,11 @@ def _broken_summary(broken: LayerEntry, layers: Sequence[LayerEntry], results: S
     if not unseen:
         return summary
     return f"{summary.removesuffix('.')}. Below it, {_listed(unseen)} could not be examined in full."
+
+
+def _open_summary(unseen: Sequence[LayerEntry]) -> str:
+    words = f"No broken layer was found, but {_listed([entry.layer for entry in unseen])} could not be examined in full."
+    return f"{words} The first reason: {unseen[0].reason.removesuffix('.')}."
 
 
 def _healthy_summary(layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Symptom | None) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.analyze.dsn import Examination, examine
-from kit.analyze.dsn.wrappings import is_assignment
+from kit.analyze.dsn.wrappings import is_assignment, unwrapped
+from kit.case.connecting import tried_connection
 from kit.errors import ParameterError
 
 FOUND = 1
@@ -20,7 +21,7 @@ LONGEST_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """An answer: for programs, for people, and the exit status (0 nothing critical, 1 something critical)."""
+    """An answer: for programs, for people, and the exit status (0 nothing critical, 1 something critical, 3 not known)."""
 
     record: Mapping[str, Any]
     words: str
@@ -35,10 +36,12 @@ def examined(
     consumer: str | None = None,
     instance: str | None = None,
     in_container: bool = False,
+    connect: bool = False,
 ) -> Examined:
     """Return what is found in the string that the environment, standard input or a file holds.
 
-    ParameterError where not exactly one of them is named, or it cannot be read; no error repeats what was read.
+    `connect` goes on to try it from here, as libpq would, for eight seconds at most. ParameterError where not exactly one
+    of them is named, or it cannot be read; no error repeats what was read.
     """
     if (env is not None) + stdin + (file is not None) != 1:
         hint = (
@@ -48,7 +51,12 @@ def examined(
     text = _from_environment(env) if env is not None else _from_stdin() if stdin else _from_file(Path(file or ""))
     places = {"from_stdin": stdin, "from_file": file is not None}
     found = examine(text, consumer=consumer, instance=instance, in_container=in_container, **places)
-    return Examined(found.record(), _words(found), FOUND if found.is_critical else 0)
+    status = FOUND if found.is_critical else 0
+    if not connect:
+        return Examined(found.record(), _words(found), status)
+    tried = tried_connection(unwrapped(text, **places).raw)
+    record = {**found.record(), "connection": tried.record}
+    return Examined(record, f"{_words(found)}\n\n{tried.words}", status if status == FOUND else tried.status)
 
 
 def _from_environment(name: str) -> str:

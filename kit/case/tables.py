@@ -10,7 +10,10 @@ import pandas as pd
 
 from kit.analyze import applications, bloat, locks
 from kit.analyze.access import forecast, matrix, powers
+from kit.collect.forms.seen import SEEN
+from kit.collect.pooler_frames import NAMES as POOLER
 from kit.collect.queries import fact_queries
+from kit.collect.services.frame import NAME as SERVICE_PROBES
 from kit.errors import UsageError
 from kit.evidence.model import Frames, Source
 
@@ -101,7 +104,7 @@ def queries_for(table: str) -> tuple[str, ...]:
     """Return the fact queries that must be asked of a live target for this table; probes follow from their answers."""
     if table == "migrations":
         return ("migration_ledgers",)
-    if table in ELSEWHERE:
+    if table in ELSEWHERE or table in POOLER or table == SERVICE_PROBES:
         return (table,)
     return tuple(name for name in evidence_for(table) if name in fact_queries())
 
@@ -139,5 +142,6 @@ def _frame(name: str, source: Source) -> pd.DataFrame:
 # What the other databases of the instance hold.
 ELSEWHERE = ("other_databases", "relations_elsewhere", "ledgers_elsewhere")
 CLOUD = ("services", "traffic", "revisions", "iam_bindings", "audit_changes")
-# No fact queries: every attempt to connect is evidence, and the probes read the ledgers that a fact query has found.
-_OTHER = ("connection", "migrations", "exposed_roles", *ELSEWHERE)
+# No fact queries: every attempt to connect is evidence, the probes read the ledgers that a fact query has found, and a
+# collector in a job looks at what the service sees.
+_OTHER = ("connection", "connection_steps", "migrations", "exposed_roles", *ELSEWHERE, *SEEN, *POOLER, SERVICE_PROBES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,12 @@ import typer
 from kit.cli.base import UNSEEN, CloudOption, JsonOption, ReportsOption, TargetOption, answered, app, print_json, wanted
 from kit.cli.clear_errors import clear_errors, harmless, tell
 
-cloud_app = typer.Typer(help="What can be seen of a service's cloud project.", no_args_is_help=True, rich_markup_mode=None)
+cloud_app = typer.Typer(
+    help="What can be seen of a service's cloud project.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: kit cloud collect --help",
+)
 app.add_typer(cloud_app, name="cloud")
 
 
@@ -29,6 +35,22 @@ def capture(
         summary = capture_to(target, out, cloud)
         answered(summary, json, f"Bundle:  {out}\nDigest:  {summary['digest']}\nGaps:    {len(summary['gaps'])}")
         raise typer.Exit(UNSEEN if summary["gaps"] else 0)
+
+
+@app.command(epilog="Example: kit trust shop")
+def trust(
+    target: Annotated[str, typer.Argument(help="A name from kit.toml.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")] = False,
+) -> None:
+    """Look at the commands that a target's kit.toml would run, and confirm them, once per file."""
+    with clear_errors():
+        from kit.case.trusting import confirmed
+
+        def confirm(lines: Sequence[str]) -> bool:
+            tell("These commands would be run, without a shell:\n" + "\n".join(lines))
+            return yes or (sys.stdin.isatty() and typer.confirm("May the kit run them?", err=True))
+
+        typer.echo(harmless(confirmed(target, confirm)))
 
 
 @app.command(epilog="Example: kit show demo bloat --json     kit show --target shop blocked_sessions")
@@ -65,19 +87,22 @@ def collector(
 
 @app.command("import", epilog="Example: kit import answer.txt --out bundles/shop-0312")
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What a collector's statements printed.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="What a collector printed; of other databases of the server, behind.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The new folder of the bundle.")],
-    target: Annotated[str | None, typer.Option("--target", help="The name of what was asked.")] = None,
+    target: Annotated[str | None, typer.Option("--target", help="The name of what was asked, in kit.toml or not.")] = None,
+    cloud: CloudOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make a bundle of the answers of a collector. Exit status: 0 all came, 3 something is missing."""
     with clear_errors():
         from kit.case.importing import import_files
 
-        summary = import_files(files, out, target)
+        summary = import_files(files, out, target, cloud)
         missing = [f"  {gap['evidence']}: {gap['reason']}" for gap in summary["gaps"]]
-        words = [f"Bundle:  {out}", f"Digest:  {summary['digest']}", f"Gaps:    {len(missing)}", *missing]
-        answered(summary, json, harmless("\n".join(words)))
+        words = [f"Bundle:  {out}", f"Digest:  {summary['digest']}", f"Vantage: {summary['vantage']}", f"Gaps:    {len(missing)}"]
+        answered(summary, json, harmless("\n".join([*words, *missing])))
         raise typer.Exit(UNSEEN if missing else 0)
 
 

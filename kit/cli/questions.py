@@ -87,13 +87,16 @@ def dsn(
     ] = None,
     instance: Annotated[str | None, typer.Option(metavar="P:R:I", help="The Cloud SQL instance it should lead to.")] = None,
     in_container: Annotated[bool, typer.Option("--in-container", help="It is used inside a container.")] = False,
+    connect: Annotated[bool, typer.Option("--connect", help="Then try it from here, step by step.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Examine a connection string, offline: masked, judged, corrected. Exit status: 0 nothing critical, 1 something critical."""
+    """Examine a connection string, offline but for --connect: masked, judged, corrected. Exit: 0 sound, 1 not, 3 unknown."""
     with clear_errors():
         from kit.case.examining import examined
 
-        answer = examined(env=env, stdin=stdin, file=file, consumer=consumer, instance=instance, in_container=in_container)
+        answer = examined(
+            env=env, stdin=stdin, file=file, consumer=consumer, instance=instance, in_container=in_container, connect=connect
+        )
         if json:
             print_json(answer.record)
         else:

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.datetime import TimestamptzBinaryLoader, TimestamptzLoader
 
+from kit.collect import connector
 from kit.collect.queries import MARKER
 from kit.errors import TargetError
 
@@ -31,10 +32,10 @@ UNSET_SECONDS = 8.0
 CANCEL_SECONDS = 2.0
 APPLICATION_NAME = MARKER
 # Keepalives and tcp_user_timeout end a connection whose server vanished without a word.
-_NETWORK = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+NETWORK = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 _LOCK_TIMEOUT = "100ms"
 # set_config(…, is_local => true) is SET LOCAL, in one statement that carries the kit's marker.
-_LOCAL_SETTINGS = {
+LOCAL_SETTINGS = {
     "application_name": APPLICATION_NAME,
     "search_path": "",
     "statement_timeout": f"{STATEMENT_SECONDS}s",
@@ -241,28 +242,28 @@ def known_secrets(conninfo: str) -> set[str]:
     """Return the passwords this connection may use: its own, the environment's, and those libpq has found by itself."""
     given = parameters(conninfo)
     found = {given.get("password"), given.get("sslpassword"), os.environ.get("PGPASSWORD")}
-    return {str(secret) for secret in found if secret} | _used_passwords
+    return {str(secret) for secret in found if secret} | _used_passwords | connector.used_tokens()
 
 
 # libpq reads ~/.pgpass and service files by itself; only a connection, also one that was refused, tells what it found.
 _used_passwords: set[str] = set()
 
 
-def _remember_password(connection: Any) -> None:
+def remember_password(connection: Any) -> None:
     if connection is not None and connection.password:
         _used_passwords.add(connection.password.decode("utf-8", "replace"))
 
 
 def _connect(conninfo: str) -> psycopg.Connection[Any]:
     given = parameters(conninfo)
-    defaults = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_NETWORK}
+    defaults = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **NETWORK}
     options: dict[str, Any] = {key: value for key, value in defaults.items() if key not in given}
     try:
-        connection = psycopg.connect(conninfo, prepare_threshold=None, cursor_factory=ExtendedCursor, **options)
+        connection = _opened(conninfo, given, {"prepare_threshold": None, "cursor_factory": ExtendedCursor, **options})
     except psycopg.OperationalError as error:
-        _remember_password(error.pgconn)
+        remember_password(error.pgconn)
         raise
-    _remember_password(connection.pgconn)
+    remember_password(connection.pgconn)
     connection.read_only = True
     for name in ("text", "varchar", "name", "bpchar"):
         connection.adapters.register_loader(name, _LenientText)
@@ -272,11 +273,15 @@ def _connect(conninfo: str) -> psycopg.Connection[Any]:
     return connection
 
 
+def _opened(conninfo: str, given: dict[str, Any], options: dict[str, Any]) -> psycopg.Connection[Any]:
+    return connector.connect(given, **options) or psycopg.connect(conninfo, **options)
+
+
 def _cancel(driver: psycopg.Connection[Any]) -> None:
     with contextlib.suppress(psycopg.Error):
         driver.cancel_safe(timeout=CANCEL_SECONDS)
 
 
 def _settings_statement() -> str:
-    calls = ", ".join(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in _LOCAL_SETTINGS.items())
+    calls = ", ".join(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in LOCAL_SETTINGS.items())
     return f"select /* {MARKER} limits */ {calls}"

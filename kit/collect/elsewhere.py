@@ -18,9 +18,10 @@ from psycopg.conninfo import make_conninfo
 
 from kit.collect import masking
 from kit.collect.asking import FAULTS, Collecting, Propose, run_group, run_probes
-from kit.collect.connection import known_secrets, open_database
+from kit.collect.connection import open_database
 from kit.collect.queries import elsewhere_queries, fact_queries
 from kit.collect.rows import ROW_LIMIT
+from kit.collect.secrecy import secrecy_of
 from kit.evidence.columns import Column, build_frame, conform, empty_frame
 from kit.evidence.model import Cost, Evidence, Gap, provenance
 
@@ -62,7 +63,7 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Answer:
     """What one other database said: its status, and the evidence of its own queries by name."""
 
     database: str
@@ -85,8 +86,15 @@ def collect_elsewhere(
         return Elsewhere(gaps=dict.fromkeys(COLUMNS, Gap(kind=kind, reason=f"which databases there are is not known: {reason}")))
     at, clock = datetime.now(UTC), time.perf_counter()
     answers = list(_answers(conninfo, evidence, propose, is_lost))
-    found = {name: _evidence(name, answers, evidence, at, time.perf_counter() - clock) for name in COLUMNS}
+    found = put_together(answers, evidence, at, time.perf_counter() - clock)
     return Elsewhere(found, cost=total([answer.cost for answer in answers]))
+
+
+def put_together(
+    answers: Sequence[Answer], evidence: Mapping[str, Evidence], at: datetime, seconds: float
+) -> Mapping[str, Evidence]:
+    """Return the three frames that the other databases' answers make, given the evidence of the first one."""
+    return {name: _evidence(name, answers, evidence, at, seconds) for name in COLUMNS}
 
 
 def total(costs: Sequence[Cost]) -> Cost:
@@ -98,26 +106,27 @@ def total(costs: Sequence[Cost]) -> Cost:
     )
 
 
-def _answers(conninfo: str, evidence: Mapping[str, Evidence], propose: Propose | None, is_lost: bool) -> Iterator[_Answer]:
+def _answers(conninfo: str, evidence: Mapping[str, Evidence], propose: Propose | None, is_lost: bool) -> Iterator[Answer]:
     end = time.monotonic() + TOTAL_SECONDS
-    for position, name in enumerate(_others(evidence["databases"].frame)):
+    for position, name in enumerate(others(evidence["databases"].frame)):
         left = end - time.monotonic()
         if is_lost:
-            yield _Answer(name, "not asked", "the connection to the first database was lost")
+            yield Answer(name, "not asked", "the connection to the first database was lost")
         elif position >= MAXIMUM_DATABASES:
-            yield _Answer(name, "not asked", f"no more than {MAXIMUM_DATABASES} other databases are asked")
+            yield Answer(name, "not asked", f"no more than {MAXIMUM_DATABASES} other databases are asked")
         elif left <= CONNECT_SECONDS:
-            yield _Answer(name, "not asked", f"the {TOTAL_SECONDS:.0f} s for the other databases were used up")
+            yield Answer(name, "not asked", f"the {TOTAL_SECONDS:.0f} s for the other databases were used up")
         else:
             yield _asked(name, conninfo, min(left, DATABASE_SECONDS), evidence["session"].frame.iloc[0], propose)
 
 
-def _others(databases: pd.DataFrame) -> list[str]:
-    others = databases[databases["allows_connections"] & ~databases["is_template"] & ~databases["is_current"]]
-    return sorted(others["database_name"])
+def others(databases: pd.DataFrame) -> list[str]:
+    """Return the names of the databases that could be asked too."""
+    found = databases[databases["allows_connections"] & ~databases["is_template"] & ~databases["is_current"]]
+    return sorted(found["database_name"])
 
 
-def _asked(name: str, conninfo: str, seconds: float, here: pd.Series, propose: Propose | None) -> _Answer:
+def _asked(name: str, conninfo: str, seconds: float, here: pd.Series, propose: Propose | None) -> Answer:
     """Return the answer of one database; what it refuses, or whatever goes wrong on the way, is its own affair."""
     state = None
     try:
@@ -126,11 +135,11 @@ def _asked(name: str, conninfo: str, seconds: float, here: pd.Series, propose: P
             state = Collecting(database)
             reason = _read(state, name, here, propose)
     except FAULTS as error:
-        reason = masking.message(str(getattr(error, "orig", None) or error), known_secrets(conninfo))
+        reason = masking.message(secrecy_of([conninfo]).text(str(getattr(error, "orig", None) or error)))
     cost = state.cost if state else Cost()
     if reason is not None or state is None:
-        return _Answer(name, "refused", reason, cost=cost)
-    return _Answer(name, "read", None, state.evidence, cost)
+        return Answer(name, "refused", reason, cost=cost)
+    return Answer(name, "read", None, state.evidence, cost)
 
 
 def _read(state: Collecting, name: str, here: pd.Series, propose: Propose | None) -> str | None:
@@ -149,7 +158,7 @@ def _read(state: Collecting, name: str, here: pd.Series, propose: Propose | None
     return None
 
 
-def _evidence(name: str, answers: Sequence[_Answer], evidence: Mapping[str, Evidence], at: datetime, seconds: float) -> Evidence:
+def _evidence(name: str, answers: Sequence[Answer], evidence: Mapping[str, Evidence], at: datetime, seconds: float) -> Evidence:
     frame, text = _FRAMES[name](answers), "\n".join(dict.fromkeys(_texts(name, answers, evidence)))
     about = provenance(*_TITLES[name], text, at, seconds, min(len(frame), ROW_LIMIT))
     is_cut = len(frame) > ROW_LIMIT or any(item.provenance.truncated for answer in answers for item in answer.evidence.values())
@@ -157,7 +166,7 @@ def _evidence(name: str, answers: Sequence[_Answer], evidence: Mapping[str, Evid
     return Evidence(frame.head(ROW_LIMIT), columns, about.model_copy(update={"truncated": is_cut}))
 
 
-def _texts(name: str, answers: Sequence[_Answer], evidence: Mapping[str, Evidence]) -> Iterator[str]:
+def _texts(name: str, answers: Sequence[Answer], evidence: Mapping[str, Evidence]) -> Iterator[str]:
     """Yield the statements behind a frame, as they were sent."""
     if name == "other_databases":
         yield evidence["databases"].provenance.text
@@ -166,30 +175,30 @@ def _texts(name: str, answers: Sequence[_Answer], evidence: Mapping[str, Evidenc
         yield from (answer.evidence[origin].provenance.text for origin in origins if origin in answer.evidence)
 
 
-def _statuses(answers: Sequence[_Answer]) -> pd.DataFrame:
+def _statuses(answers: Sequence[Answer]) -> pd.DataFrame:
     rows = [(answer.database, answer.status, answer.reason) for answer in answers]
     return build_frame(COLUMNS["other_databases"], rows)
 
 
-def _relations(answers: Sequence[_Answer]) -> pd.DataFrame:
+def _relations(answers: Sequence[Answer]) -> pd.DataFrame:
     columns = COLUMNS["relations_elsewhere"]
     parts = [_named(answer) for answer in answers if answer.status == "read"]
     filled = [part for part in parts if len(part)]
     return conform(pd.concat(filled, ignore_index=True), columns) if filled else empty_frame(columns)
 
 
-def _named(answer: _Answer) -> pd.DataFrame:
+def _named(answer: Answer) -> pd.DataFrame:
     frame = answer.evidence["relations_elsewhere"].frame
     return frame.assign(database_name=answer.database)[[column.name for column in COLUMNS["relations_elsewhere"]]]
 
 
-def _ledgers(answers: Sequence[_Answer]) -> pd.DataFrame:
+def _ledgers(answers: Sequence[Answer]) -> pd.DataFrame:
     return build_frame(
         COLUMNS["ledgers_elsewhere"], [row for answer in answers if answer.status == "read" for row in _ledger_rows(answer)]
     )
 
 
-def _ledger_rows(answer: _Answer) -> Iterator[tuple[Any, ...]]:
+def _ledger_rows(answer: Answer) -> Iterator[tuple[Any, ...]]:
     """Yield the ledgers of a database, each with what was applied last; None where it could not be read or says nothing."""
     last = _last_applied(answer.evidence["migrations"].frame) if "migrations" in answer.evidence else {}
     for row in answer.evidence["migration_ledgers"].frame.itertuples(index=False):

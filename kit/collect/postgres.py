@@ -11,17 +11,21 @@ import psycopg
 import sqlalchemy as sa
 
 from kit.collect.asking import FAULTS, Asked, Collecting, Progress, Propose, ask_all, build, gap_of, run_group, run_probes
+from kit.collect.attempt import attempt
 from kit.collect.connection import open_database
+from kit.collect.connector_faults import WAY_CLOSED
 from kit.collect.elsewhere import COLUMNS as ELSEWHERE
 from kit.collect.elsewhere import collect_elsewhere, total
 from kit.collect.exposed import exposed_evidence
 from kit.collect.queries import GROUPS, choose, fact_queries
-from kit.collect.rows import connection_evidence, dated, identity_of
+from kit.collect.rows import connection_evidence, dated, identity_of, refused_evidence
 from kit.collect.secrecy import secrecy_of
+from kit.errors import CaptureError
 from kit.evidence.model import Cost, Evidence, Gap, Source
 from kit.target import DatabaseSource
 
 DEADLINE_SECONDS = 120.0
+_NOT_REACHED = Gap(kind="not reached", reason="the server was not reached")
 _SESSION_QUERIES = ("session", "settings")
 
 
@@ -44,21 +48,31 @@ def collect_database(
     with contextlib.ExitStack() as opened:
         try:
             database = opened.enter_context(open_database(source.conninfo, deadline_seconds))
-        except (psycopg.Error, sa.exc.DBAPIError) as error:
-            attempt = connection_evidence(source.conninfo, started_at, time.perf_counter() - clock, error)
-            gap = Gap(kind="not reached", reason="the server was not reached")
-            return _source(source, {"connection": attempt}, dict.fromkeys(wanted, gap)), Cost()
-        attempt = connection_evidence(source.conninfo, started_at, time.perf_counter() - clock, None)
-        state = Collecting(database, {"connection": attempt})
+        # A control character in a connection string, or a server's words in another encoding, end in a UnicodeError.
+        except (psycopg.Error, sa.exc.DBAPIError, UnicodeError) as error:
+            found = refused_evidence(source.conninfo, started_at, time.perf_counter() - clock, error)
+            return _source(source, found, dict.fromkeys(wanted, _NOT_REACHED)), Cost()
+        made = connection_evidence(source.conninfo, started_at, time.perf_counter() - clock, None)
+        state = Collecting(database, {"connection": made})
         _collect_all(state, wanted, propose, progress)
         is_lost = database.is_lost
     # Only now: the kit holds one connection at a time.
+    if "session" in wanted and "session" not in state.evidence:
+        state.evidence["connection_steps"] = attempt(source.conninfo)
     if names is not None and not names & ELSEWHERE.keys():
         return _source(source, dated(state.evidence), state.gaps), state.cost
     progress("Other databases")
     elsewhere = collect_elsewhere(source.conninfo, state.evidence, state.gaps, propose, is_lost=is_lost)
     evidence, gaps = {**dated(state.evidence), **elsewhere.evidence}, {**state.gaps, **elsewhere.gaps}
     return _source(source, evidence, gaps), total([state.cost, elsewhere.cost])
+
+
+def not_reached(source: DatabaseSource, error: CaptureError, only: Iterable[str] | None = None) -> Source:
+    """Return a source that was never asked, because the way there (a tunnel, a token, a command) did not open."""
+    words = f"{WAY_CLOSED}: {error.message} {error.hint or ''}".strip()
+    made = connection_evidence(source.conninfo, datetime.now(UTC), 0.0, psycopg.OperationalError(words))
+    wanted = set(fact_queries()) if only is None else _with_needed(only)
+    return _source(source, {"connection": made}, dict.fromkeys(wanted, Gap(kind="not reached", reason=words)))
 
 
 def _source(asked: DatabaseSource, evidence: Mapping[str, Evidence], gaps: Mapping[str, Gap]) -> Source:

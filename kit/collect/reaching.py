@@ -7,29 +7,24 @@ Commands come from kit.toml, which may come from anybody's repository: none runs
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import psycopg
 from psycopg.conninfo import make_conninfo
 
 from kit.collect.attempt.options import Endpoint, effective, endpoints
 from kit.collect.attempt.records import StepFailed
 from kit.collect.commands import printed
 from kit.collect.connection import parameters
+from kit.collect.connector import through_google
 from kit.collect.tunnel import opened_tunnel
-from kit.errors import CaptureError, MissingTier, TargetError
+from kit.errors import TargetError
 from kit.reach import Reach
 from kit.target import DatabaseSource, Target, libpq_form
 
 TRUST_VARIABLE = "KIT_TRUST"
-SOCKETS = "/cloudsql"
-_CONNECTORS: dict[str, Any] = {}
 
 
 @contextlib.contextmanager
@@ -49,7 +44,8 @@ def reached(source: DatabaseSource) -> Iterator[DatabaseSource]:
         if reach.tunnel:
             opened.enter_context(opened_tunnel(reach.tunnel, reach.config.parent, local_end(conninfo)))
         if reach.cloudsql:
-            conninfo = opened.enter_context(_through_google(reach.cloudsql, conninfo))
+            host = opened.enter_context(through_google(reach.cloudsql))
+            conninfo = make_conninfo(conninfo, host=host)
         if reach.password_command:
             conninfo = _with_password(reach, conninfo)
         yield replace(source, conninfo=conninfo, reach=None)
@@ -73,7 +69,7 @@ def trust(reach: Reach) -> None:
 
 def _refuse_untrusted(reach: Reach) -> None:
     if reach.commands and not _is_trusted(reach):
-        hint = f"Read them there, then confirm once with --yes, or set {TRUST_VARIABLE}=1 in a job."
+        hint = f"See and confirm them with: kit trust TARGET (a job says {TRUST_VARIABLE}=1)."
         raise TargetError(f"{reach.config} names commands to run, and nobody has confirmed them here.", hint)
 
 
@@ -105,57 +101,3 @@ def local_end(conninfo: str) -> Endpoint:
     except StepFailed as error:
         hint = "Give the tunnel's local end in the connection string: host=127.0.0.1 port=15432."
         raise TargetError(f"The tunnel's local end is not known: {error.words}.", hint) from None
-
-
-@contextlib.contextmanager
-def _through_google(instance: str, conninfo: str) -> Iterator[str]:
-    """Yield the connection string with the instance's socket folder as host: a real one where the service runs."""
-    host = f"{SOCKETS}/{instance}"
-    there = make_conninfo(conninfo, host=host)
-    if Path(host).is_dir():
-        yield there
-        return
-    _CONNECTORS[host] = connector = _connector(_is_iam(parameters(conninfo).get("user")))
-    try:
-        yield there
-    finally:
-        _CONNECTORS.pop(host, None)
-        connector.close()
-
-
-def _is_iam(user: Any) -> bool:
-    """Return whether the database user is one of IAM: a person's address, or a service account's without its end."""
-    return bool(re.search(r"@[^@]+\.[^@]+\Z", str(user or "")))
-
-
-def _connector(is_iam: bool) -> Any:
-    try:
-        connector = importlib.import_module("google.cloud.sql.connector")
-    except ModuleNotFoundError:
-        words = "A target with `cloudsql` needs the extra [cloudsql], which is not installed."
-        raise MissingTier(words, "pip install 'incident-kit[cloudsql]'") from None
-    try:
-        return connector.Connector(enable_iam_auth=is_iam)
-    except Exception as error:
-        # The library's own words may hold a token; its class says enough.
-        words = f"Google's connector cannot be used: {type(error).__name__}."
-        raise CaptureError(words, "Run `gcloud auth application-default login`, and try again.") from None
-
-
-def through_connector(conninfo: str, **options: Any) -> psycopg.Connection[Any] | None:
-    """Return a connection through Google's connector where `reached` opened one for this host, else None.
-
-    `options` are psycopg's. The connector encrypts by itself, and takes the place of host, port and sslmode.
-    """
-    given = parameters(conninfo)
-    host = str(given.get("host", ""))
-    connector = _CONNECTORS.get(host)
-    if connector is None:
-        return None
-    own = {key: value for key, value in given.items() if not key.startswith("ssl") and key not in ("host", "port", "hostaddr")}
-    user, name, password = own.pop("user", ""), own.pop("dbname", None), own.pop("password", None)
-    instance = host.removeprefix(f"{SOCKETS}/")
-    connection: psycopg.Connection[Any] = connector.connect(
-        instance, "psycopg", user=user, db=name or user, password=password, **own, **options
-    )
-    return connection

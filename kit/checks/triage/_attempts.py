@@ -7,6 +7,7 @@ from typing import Any
 
 from kit.analyze.connection_causes import Kind
 from kit.analyze.connection_failures import RUNGS, Failure, failures, kind_of
+from kit.analyze.connection_unreachable import WAY_CLOSED
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames
@@ -24,7 +25,7 @@ def judge_attempts(frames: Frames, kind: Kind, subject_kind: str, column: str) -
     """
     for position, (attempt, failure) in enumerate(zip(records(frames["connection"]), failures(frames), strict=True)):
         name = subject_name(attempt, column)
-        if failure is not None and failure.kind == kind and failure.elsewhere:
+        if failure is not None and failure.elsewhere and (failure.kind == kind or failure.cause is WAY_CLOSED):
             yield NotExamined(name, failure.elsewhere)
             continue
         if failure is not None and failure.kind == kind:

@@ -13,6 +13,7 @@ from typing import Any
 
 from kit.collect import masking
 from kit.collect.connection import open_database
+from kit.collect.reaching import reached
 from kit.collect.secrecy import secrecy_of
 from kit.collect.trial.claim_values import hider
 from kit.collect.trial.facts import Facts, Session, facts_of, session_of
@@ -47,7 +48,7 @@ def try_access(
     hide = hider(claims or {}, role)
     started_at, clock, secrecy = datetime.now(UTC), time.perf_counter(), secrecy_of([source.conninfo])
     try:
-        with open_database(source.conninfo, DEADLINE_SECONDS) as database:
+        with reached(source) as there, open_database(there.conninfo, DEADLINE_SECONDS) as database:
             return _tried(Trying(database, subject, secrecy, hide, claims or {}, count_limit, started_at, clock))
     except FAULTS as error:
         words = secrecy.text(message(error, hide))
