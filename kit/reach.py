@@ -8,19 +8,16 @@ cloudsql = "PROJECT:REGION:INSTANCE"                   # through Google's connec
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kit.errors import TargetError
+from kit.evidence.instances import instance_of
 
 COMMANDS = ("dsn_command", "password_command", "tunnel")
 KEYS = frozenset({*COMMANDS, "cloudsql"})
-# A project may be one of a domain: example.com:project.
-_INSTANCE = re.compile(r"(?:[a-z0-9.-]+\.[a-z]+:)?[a-z][a-z0-9-]+:([a-z]+-[a-z]+\d+):[a-z][a-z0-9-]*\Z")
-_ZONE = re.compile(r":([a-z]+-[a-z]+\d+)-[a-z]:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +62,9 @@ def _instance(entry: Mapping[str, Any], where: str) -> str | None:
     instance = entry.get("cloudsql")
     if instance is None:
         return None
-    if not isinstance(instance, str) or not _INSTANCE.match(instance):
-        zone = _ZONE.search(instance) if isinstance(instance, str) else None
-        hint = f"The middle part is a zone; the region is {zone[1]}." if zone else 'Write it as "PROJECT:REGION:INSTANCE".'
+    named = instance_of(instance) if isinstance(instance, str) else None
+    if named is None or not named.has_region:
+        region = named.region_of_zone if named else None
+        hint = f"The middle part is a zone; the region is {region}." if region else 'Write it as "PROJECT:REGION:INSTANCE".'
         raise TargetError(f"cloudsql of {where} is not the connection name of an instance.", hint)
-    return instance
+    return str(named)

@@ -7,8 +7,13 @@
     vantage = "laptop"
     cloud = "exports"             # a folder of cloud exports, relative to this file
     out_of_scope = ["service"]
+    pooler = "postgresql://stats@bouncer/pgbouncer"   # its admin console, or pooler_env (`kit.poolers`)
     exposed = ["public", "web"]   # roles that strangers' requests reach; else PUBLIC, anon and authenticated
     hypotheses = [{statement = "the server is full", checks = ["exhausted_connection_slots"]}]
+    expected_schema = "schema.toml"  # what the service expects of the database, as `kit expect --schema` reads it
+    strings = ["DATABASE_URL"]    # the service's own connection strings, to be examined and not connected to
+
+    services = "probes.json"      # or URLs to ask, [targets.shop.services] (`kit.services`)
 
     [targets.shop.sources.api]    # the same place asked as another identity
     dsn_env = "SHOP_API_DSN"
@@ -30,13 +35,18 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from kit.errors import TargetError
+from kit.poolers import KEYS as _POOLER_KEYS
+from kit.poolers import PoolerSource, pooler_of
 from kit.reach import KEYS as _REACH_KEYS
 from kit.reach import Reach, reach_of
+from kit.services import Services, services_of
+from kit.strings import NamedString, strings_of
 
 CONFIG_NAME = "kit.toml"
-_KEYS = {"service", "dsn", "dsn_env", "vantage", "cloud", "out_of_scope", "exposed", "sources", "hypotheses", *_REACH_KEYS}
+_ALONE = {"cloud", "out_of_scope", "exposed", "sources", "hypotheses", "strings", "expected_schema", "services"}
+_KEYS = {"service", "dsn", "dsn_env", "vantage", *_ALONE, *_POOLER_KEYS, *_REACH_KEYS}
 _LISTS = {"out_of_scope": ("layers", '["service"]'), "exposed": ("roles", '["public", "web"]')}
-_SOURCE_KEYS = {"service", "dsn", "dsn_env", "vantage", *_REACH_KEYS}
+_SOURCE_KEYS = {"service", "dsn", "dsn_env", "vantage", *_POOLER_KEYS, *_REACH_KEYS}
 _NAMING_KEYS = ("service", "dsn", "dsn_env", "dsn_command", "cloudsql")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.:-]*)://", re.IGNORECASE)
@@ -62,7 +72,7 @@ class DatabaseSource:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is looked at: databases, a folder of cloud exports, or a saved bundle."""
+    """What is looked at: databases, a folder of cloud exports, services, or a saved bundle."""
 
     name: str
     databases: tuple[DatabaseSource, ...] = ()
@@ -71,6 +81,42 @@ class Target:
     out_of_scope: tuple[str, ...] = ()
     # Stated causes, each with the checks that would decide it.
     hypotheses: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    # The services' own connection strings, by the variables that hold them, and the file that says what they expect.
+    strings: tuple[NamedString, ...] = ()
+    expected_schema: Path | None = None
+    poolers: tuple[PoolerSource, ...] = ()
+    services: Services | None = None
+
+    @property
+    def conninfos(self) -> tuple[str, ...]:
+        """The connection strings of all that is asked; each may hold a password, so they are never shown."""
+        return (*(source.conninfo for source in self.databases), *(pooler.conninfo for pooler in self.poolers))
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What kit.toml says of a target apart from how to reach it; each None where it says nothing."""
+
+    vantage: str | None = None
+    exposed: tuple[str, ...] | None = None
+    cloud: Path | None = None
+
+
+def described(name: str) -> Described:
+    """Return what kit.toml says of the target of this name, whose connection is not looked at; nothing where it has none.
+
+    Of several sources none gives the vantage. TargetError where the file cannot be read.
+    """
+    path = config_path()
+    if path is None:
+        return Described()
+    targets = _table(_parsed(path, _content(path)).get("targets", {}), f"targets in {path}")
+    where = f"[targets.{name}] in {path}"
+    entry = _table(targets.get(name, {}), where)
+    _refuse(entry, _KEYS, where)
+    _refuse_types(entry, where)
+    vantage = entry.get("vantage") if not entry.get("sources") else None
+    return Described(vantage, _exposed(entry), path.parent / entry["cloud"] if "cloud" in entry else None)
 
 
 def resolve(text: str, cloud: Path | None = None) -> Target:
@@ -241,10 +287,24 @@ def _target(name: str, entry: Mapping[str, Any], path: Path, digest: str) -> Tar
     sources += [_source(key, _table(value, f"source {key!r} in {path}"), path, digest) for key, value in named.items()]
     sources = [replace(source, exposed=_exposed(entry)) for source in sources]
     cloud = path.parent / entry["cloud"] if "cloud" in entry else None
-    if not sources and cloud is None:
-        raise TargetError(f"[targets.{name}] in {path} names no source.", "Give it service, dsn_env, dsn or cloud.")
+    poolers = _poolers({"database": own, **named}, f"[targets.{name}] in {path}")
+    services = services_of(entry.get("services"), path.parent, entry.get("vantage", "here"), f"[targets.{name}] in {path}")
+    if not sources and cloud is None and not poolers and services is None:
+        raise TargetError(f"[targets.{name}] in {path} names no source.", "Give it service, dsn_env, dsn, cloud or services.")
     scope, stated = tuple(entry.get("out_of_scope", ())), _hypotheses(entry, f"[targets.{name}] in {path}")
-    return Target(name, tuple(sources), cloud, out_of_scope=scope, hypotheses=stated)
+    expected = path.parent / entry["expected_schema"] if "expected_schema" in entry else None
+    strings = strings_of(entry, f"[targets.{name}] in {path}")
+    found = Target(name, tuple(sources), cloud, out_of_scope=scope, hypotheses=stated, poolers=poolers)
+    return replace(found, strings=strings, expected_schema=expected, services=services)
+
+
+def _poolers(sources: Mapping[str, Mapping[str, Any]], where: str) -> tuple[PoolerSource, ...]:
+    found = [pooler_of(name, entry, f"{name!r} of {where}") for name, entry in sources.items()]
+    poolers = tuple(replace(pooler, conninfo=libpq_form(pooler.conninfo)) for pooler in found if pooler)
+    taken = sorted({pooler.name for pooler in poolers} & sources.keys())
+    if taken:
+        raise TargetError(f"{where} names the source {taken[0]!r}, which is its pooler's name.", "Name the source otherwise.")
+    return poolers
 
 
 def _hypotheses(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -272,7 +332,7 @@ def _exposed(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
 def _source(name: str, entry: Mapping[str, Any], path: Path, digest: str) -> DatabaseSource:
     _refuse(entry, _SOURCE_KEYS, f"source {name!r} in {path}")
     _refuse_types(entry, f"source {name!r} in {path}")
-    if not _NAME.match(name) or name == "cloud":
+    if not _NAME.match(name) or name in ("cloud", "strings", "services"):
         raise TargetError(f"{name!r} in {path} cannot name a source.", "Use small letters, digits, '.', '_' and '-'.")
     conninfo = libpq_form(_conninfo(name, entry, path))
     reach = reach_of(entry, path, digest, f"source {name!r} in {path}")
@@ -300,7 +360,7 @@ def _refuse(entry: Mapping[str, Any], known: set[str], where: str) -> None:
 
 
 def _refuse_types(entry: Mapping[str, Any], where: str) -> None:
-    for key in sorted(entry.keys() - {"sources", "hypotheses", *_LISTS, *_REACH_KEYS}):
+    for key in sorted(entry.keys() - {"sources", "hypotheses", "strings", "services", *_LISTS, *_REACH_KEYS}):
         if not isinstance(entry[key], str):
             raise TargetError(f"{key} of {where} is not a text in quotes.", "Mend the file.")
     for key, (noun, example) in _LISTS.items():

@@ -15,7 +15,9 @@ from kit.analyze.findings import LADDER
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Capture, Cost, Evidence, Identity, Provenance, Source
 from kit.present import evidence, figures
-from kit.present.displays import Display, Findings, Ladder, NextSteps, VerdictView
+from kit.present.displays import Display, Findings, NextSteps, VerdictView
+from kit.present.ladder import Ladder, vantages
+from kit.present.story import Attempt, Hypotheses, Probes, Timeline
 from kit.report.index import AskedSource, ReportProvenance
 
 AT = datetime(2026, 2, 14, 3, 7, 9, tzinfo=UTC)
@@ -116,13 +118,15 @@ def displays(hostile: str = "") -> list[Display]:
     shown = evidence.EvidenceView("relation_sizes", evidence_of(hostile), source(hostile), rows=[1])
     return [
         VerdictView(judged.verdict),
-        Ladder(judged.layers),
+        Ladder(judged.layers, vantages(capture(hostile).sources)),
         Findings(judged.results),
         NextSteps(judged.results),
         evidence.not_examined(judged.results),
         evidence.clean(judged.results),
-        evidence.hypotheses(judged.hypotheses),
-        evidence.changes(judged.changes),
+        Hypotheses(tuple(judged.hypotheses), {"schema_without_usage:schema:auth": f"no USAGE {hostile}"}),
+        Timeline(judged.changes),
+        Attempt(f"app{hostile}", connection_steps(hostile)),
+        Probes(service_probes(hostile)),
         evidence.identity_block(capture(hostile)),
         shown,
         *figure_list(hostile),
@@ -155,7 +159,6 @@ def figure_list(hostile: str = "") -> list[figures.Shown]:
         figures.table_bytes_chart(evidence_of(hostile).frame),
         figures.statement_time_chart(statements(hostile)),
         figures.change_timeline(judged.changes, since=judged.window.since, until=judged.window.until),
-        figures.layer_chart(judged.results),
     ]
 
 
@@ -228,6 +231,31 @@ def sessions(hostile: str = "") -> pd.DataFrame:
     }
     names |= {"wait_event": "string", "is_hidden": "boolean"}
     return build_frame([Column(name, dtype) for name, dtype in names.items()], rows)
+
+
+def connection_steps(hostile: str = "") -> pd.DataFrame:
+    """Return an attempt that ended where nobody listens."""
+    names = {"endpoint": "string", "step": "string", "status": "string", "seconds": "Float64"}
+    names |= {"error_code": "string", "message": "string", "address": "string"}
+    rows = [
+        (None, "vantage", "ok", 0.0, None, "a laptop", None),
+        ("10.0.0.9:5432" + hostile, "name resolution", "ok", 0.0, None, "10.0.0.9", None),
+        ("10.0.0.9:5432" + hostile, "tcp", "failed", 3.1, "ECONNREFUSED", "refused" + hostile, "10.0.0.9"),
+        ("10.0.0.9:5432" + hostile, "greeting", "not reached", None, None, None, None),
+    ]
+    return build_frame([Column(name, dtype) for name, dtype in names.items()], rows)
+
+
+def service_probes(hostile: str = "") -> pd.DataFrame:
+    """Return the answers of a service that is well, one that never answers, and one that says that it is not."""
+    columns = [Column(name, "string") for name in ("service_name", "died_at", "message")]
+    columns += [Column("http_status", "Int64"), Column("body_fields", "list[string]")]
+    rows = [
+        ("auth" + hostile, None, None, 200, ["status: healthy" + hostile, "database: connected"]),
+        ("backend", "answer", "timed out" + hostile, None, None),
+        ("websocket", None, None, 503, []),
+    ]
+    return build_frame(columns, rows)
 
 
 def blocking() -> pd.DataFrame:

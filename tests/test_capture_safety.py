@@ -198,7 +198,7 @@ def test_the_limits_hold_in_a_transaction_and_are_gone_after_it(server: Server, 
             after = _settings(opened)
 
     assert after == before
-    assert {name for name, value in inside.items() if before[name] != value} == {*connection._LOCAL_SETTINGS}
+    assert {name for name, value in inside.items() if before[name] != value} == {*connection.LOCAL_SETTINGS}
     assert inside["search_path"] == ""
     assert inside["lock_timeout"] == "100"
 

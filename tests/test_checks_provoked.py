@@ -2,9 +2,9 @@
 
 `tests/provoke/<check id>.py` holds `provoke(server, database)`, a context manager that makes the defect and yields a
 dictionary: `expected` (fingerprints), and where needed `absent` (what is like it and no defect), `thresholds`, `symptom`,
-`conninfo` (to ask with), `kept` (roles with a statement that each may run before and after the repair), `behind` (the words
-of a remedy that its statements stand behind), and `repair` where the remedy is words only: it may return the connection
-string to ask with afterwards.
+`conninfo` (to ask with), `poolers` (beside the database), `extra` (evidence that the case brings), `kept` (roles with a
+statement that each may run before and after the repair), `behind` (the words of a remedy that its statements stand behind),
+and `repair` where the remedy is words only: it may return the connection string to ask with afterwards.
 """
 
 import importlib.util
@@ -69,11 +69,11 @@ def findings(check: str, conninfo: str, given: dict[str, Any]) -> dict[str, Find
 
 def judged(check: str, conninfo: str, given: dict[str, Any]) -> Result:
     known = frozenset(probes())
-    target = Target("provoked", (DatabaseSource("database", conninfo),))
+    target = Target("provoked", (DatabaseSource("database", conninfo),), poolers=given.get("poolers", ()))
     taken = capture(target, propose=lambda frames: propose(frames, known))
     thresholds = {f"{check}.{name}": value for name, value in given.get("thresholds", {}).items()}
     symptom = symptom_evidence(parse_symptom(given.get("symptom")), taken.started_at)
-    results = judge(taken, thresholds, {"symptom": symptom})
+    results = judge(taken, thresholds, {"symptom": symptom, **given.get("extra", {})})
     result = next(result for result in results if result.check == check)
     assert result.status != "failed", result.reason
     return result

@@ -322,7 +322,7 @@ def test_a_file_may_have_any_name_and_is_only_so_large(tmp_path: Path, monkeypat
     gaps = collect_cloud(tmp_path, AT).gaps
     assert {name: gap for name, gap in gaps.items() if name not in NAMES} == {
         "?.json": Gap(kind="unsupported", reason="?.json holds 1 of 1 items that are not read: unknown shape"),
-        "large": Gap(kind="unsupported", reason="large is larger than 1 MiB"),
+        "large": Gap(kind="failed", reason="large is larger than 1 MiB"),
     }
 
 

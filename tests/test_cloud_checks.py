@@ -16,6 +16,7 @@ from kit.case.judging import Question, judged
 from kit.collect.cloud import collect_cloud
 from kit.evidence.model import Capture, Cost
 from kit.report.running import exit_status
+from tests.cloud_v2 import revision_v2, service_v2
 
 DATA = Path(__file__).parent / "data" / "cloud"
 AT = datetime(2025, 6, 11, 12, 0, tzinfo=UTC)
@@ -170,6 +171,19 @@ def full_limit(files: Files) -> None:
     settings(files)["storageAutoResizeLimit"] = "50"
 
 
+def direct(query: str, **ip_configuration: str) -> Alter:
+    def alter(files: Files) -> None:
+        env(files)[0]["value"] = f"postgresql://app:x@203.0.113.20/orders{query}"
+        settings(files)["ipConfiguration"] |= {"sslMode": "ENCRYPTED_ONLY"} | ip_configuration
+
+    return alter
+
+
+def only_connectors(files: Files) -> None:
+    direct("?sslmode=require")(files)
+    settings(files)["connectorEnforcement"] = "REQUIRED"
+
+
 def private_only(files: Files) -> None:
     settings(files)["ipConfiguration"]["ipv4Enabled"] = False
 
@@ -311,7 +325,7 @@ BROKEN: list[tuple[str, Alter, str, str]] = [
         "service_accounts_without_secret_access",
         unreadable_secret,
         "critical",
-        "no policy gives it a role that reads it (iam-policy.json /bindings)",
+        "no policy gives it a role that reads it (iam-policy.json /bindings; what a folder",
     ),
     (
         "service_accounts_without_secret_access",
@@ -330,7 +344,7 @@ BROKEN: list[tuple[str, Alter, str, str]] = [
         "service_accounts_without_iam_login",
         iam_login_without("role"),
         "critical",
-        "has no role that lets it log in. (iam-policy.json /bindings)",
+        "has no role that lets it log in. (iam-policy.json /bindings; what a folder",
     ),
     ("service_accounts_without_iam_login", iam_login_without("name"), "critical", "is written with .gserviceaccount.com"),
     (
@@ -358,6 +372,55 @@ BROKEN: list[tuple[str, Alter, str, str]] = [
         "after the last of them: ReplaceService of session-api",
     ),
     ("logged_errors", logged("something else entirely"), "info", "“another error” once"),
+    (
+        "faulty_service_strings",
+        lambda f: set_literal(f, "REPORTS_DATABASE_URL", "postgresql://app:x@localhost:5432/orders"),
+        "critical",
+        "the container itself, where no database runs. (service.json /spec/template/spec/containers/0/env/2/value)",
+    ),
+    (
+        "faulty_service_strings",
+        lambda f: env(f)[0].update(value=f"postgresql://app:x@/cloudsql/{INSTANCE}"),
+        "critical",
+        "DATABASE_URL of service session-api: The socket's path stands where the database's name belongs",
+    ),
+    (
+        "faulty_service_strings",
+        lambda f: env(f)[0].update(value="sqlite:////tmp/fallback.db"),
+        "critical",
+        "This is a SQLite database, not PostgreSQL.",
+    ),
+    (
+        "faulty_service_strings",
+        lambda f: set_literal(f, "PUBLIC_URL", "postgresql://app:x@34.1.2.3/orders?sslmode=disable"),
+        "warning",
+        "sslmode=disable may go unencrypted to a public address",
+    ),
+    (
+        "refusing_instance_settings",
+        direct("?sslmode=disable"),
+        "critical",
+        "the string turns TLS off. (service.json /spec/template/spec/containers/0/env/0/value) (instance.json /settings/ipConf",
+    ),
+    (
+        "refusing_instance_settings",
+        direct("?sslmode=require", sslMode="TRUSTED_CLIENT_CERTIFICATE_REQUIRED"),
+        "critical",
+        "wants a client's certificate, which the string does not name",
+    ),
+    (
+        "refusing_instance_settings",
+        only_connectors,
+        "critical",
+        "only through a connector or the socket. (service.json /spec/template/spec/containers/0/env/0/value) (instance.json /se",
+    ),
+    (
+        "refusing_instance_settings",
+        lambda f: settings(f).update(databaseFlags=[{"name": "default_transaction_read_only", "value": "on"}]),
+        "warning",
+        f"Every session on {INSTANCE} is read-only by default. (instance.json /settings/databaseFlags/0/value)",
+    ),
+    ("unread_exports", lambda f: f.update(package={"name": "web"}), "info", "package.json holds 1 of 1 items that are not read"),
 ]
 
 
@@ -422,6 +485,7 @@ CLEAN: list[Alter] = [
     lambda files: annotations(files).update({"run.googleapis.com/network-interfaces": '[{"network":"default"}]'}),
     lambda files: (unreadable_secret(files), files["secret-iam-policy-jwt-key"].update(bindings=[SECRET])),  # type: ignore[list-item]
     lambda files: attach(files, f"{INSTANCE}"),
+    lambda files: files.update(package={"name": "web"}),
     lambda files: files["iam-policy"]["bindings"].append({"role": "roles/viewer", "members": ["allUsers"]}),
 ]
 
@@ -485,6 +549,13 @@ UNSEEN: list[tuple[str, Alter, str]] = [
     ("stopped_instances", lambda f: settings(f).pop("activationPolicy"), "does not say whether it is started"),
     ("service_accounts_without_iam_login", lambda f: (iam_login(f), f.pop("users")), "no list of the instance's users"),  # type: ignore[list-item]
     ("logged_errors", lambda f: f.pop("log-errors"), "no file of log entries in the folder"),
+    ("unread_exports", lambda f: f.update(other='{"kind": "Serv'), "other.json is not JSON, or was cut short"),
+    (
+        "faulty_service_strings",
+        lambda f: set_literal(f, "OTHER_DATABASE_URL", "postgresql://app:cut-in-its-pass"),
+        "where its password ends cannot be told",
+    ),
+    ("unread_exports", lambda f: f.update(other=""), "other.json is empty: the command that should have filled it"),
 ]
 
 
@@ -553,3 +624,55 @@ def test_hostile_names_stay_text(judge: Any, healthy: Files) -> None:
     for result in judge(healthy).values():
         assert result.status != "failed", result.reason
         assert not any("\x1b" in f.message or "\r" in f.message for f in result.findings)
+
+
+def in_v2(files: Files) -> Files:
+    services, revisions = files["service"], files["revisions"]
+    return {**files, "service": service_v2(services), "revisions": [revision_v2(one) for one in revisions]}
+
+
+def told(results: dict[str, Result]) -> dict[str, list[tuple[str, str]]]:
+    """Return what was found or not examined; v2 attaches an instance as a volume, never as an annotation."""
+    found = {check: [(f.severity, f.subject.name) for f in result.findings] for check, result in results.items()}
+    unseen = {f"unseen by {check}": [(n.subject, n.reason) for n in result.not_examined] for check, result in results.items()}
+    return {
+        name: [(a.replace(" volume", " annotation"), b.replace(" volume", " annotation")) for a, b in rows]
+        for name, rows in (found | unseen).items()
+    }
+
+
+OF_BOTH_SHAPES = [row for row in BROKEN if row[1] not in (as_v2, on_the_service_only)]
+
+
+@pytest.mark.parametrize(("check", "alter"), [row[:2] for row in OF_BOTH_SHAPES])
+def test_the_shape_of_rest_and_terraform_gives_the_same_findings(judge: Any, healthy: Files, check: str, alter: Alter) -> None:
+    alter(healthy)
+    knative, rest = judge(healthy), judge(in_v2(healthy))
+    assert knative[check].findings
+    assert told(rest) == told(knative)
+
+
+def test_the_healthy_set_is_healthy_in_the_shape_of_rest_and_terraform(capture: Any, healthy: Files) -> None:
+    document = judged(capture(in_v2(healthy)), Question("case"))
+    assert [f.message for r in document.results for f in r.findings if f.severity != "info"] == []
+    assert (document.verdict.status, exit_status(document, "critical")) == ("healthy", 0)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda f: set_literal(f, "CACHE_DATABASE", "sqlite:////tmp/cache.db"),
+        lambda f: (set_literal(f, "PROXY_DATABASE_URL", "postgresql://app:x@localhost/orders"), beside_another(f)),
+        lambda f: set_literal(f, "POOL_DATABASE_URL", f"postgresql://app:x@/orders?host=/cloudsql/{INSTANCE}&pool=5"),
+        direct("?sslmode=require"),
+        direct("?sslmode=verify-ca&sslcert=a&sslkey=b&sslrootcert=c", sslMode="TRUSTED_CLIENT_CERTIFICATE_REQUIRED"),
+    ],
+)
+def test_a_string_that_works_is_not_blamed(judge: Any, healthy: Files, alter: Alter) -> None:
+    alter(healthy)
+    results = judge(healthy)
+    assert [results[check].findings for check in ("faulty_service_strings", "refusing_instance_settings")] == [(), ()]
+
+
+def beside_another(files: Files) -> None:
+    spec(files)["containers"].append({"name": "proxy", "image": "gcr.io/cloud-sql-connectors/cloud-sql-proxy:2"})

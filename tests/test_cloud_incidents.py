@@ -79,7 +79,7 @@ def test_incident_d_finds_the_carriage_return_in_the_annotation_the_variable_and
 def test_incident_d_before_the_grant_lacks_the_role_and_says_in_which_file() -> None:
     found = {finding.check: finding for finding in critical(results_of(collected("d", "before_grant")))}
     message = found["service_accounts_without_cloudsql_client"].message
-    assert message.endswith("has none of the roles that let it connect. (iam-policy.json /bindings)")
+    assert "has none of the roles that let it connect. (iam-policy.json /bindings; what a folder or the org" in message
 
 
 def test_incident_d_on_one_time_line_the_grant_came_after_the_three_revisions() -> None:

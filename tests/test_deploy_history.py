@@ -12,9 +12,10 @@ import pytest
 
 from kit import checks
 from kit.analyze.findings import Finding, NotExamined, Result, Subject
-from kit.checks.deploy_history._cloudsql import home_of, project_of
+from kit.checks.deploy_history._cloudsql import home_of
 from kit.collect.cloud import collect_cloud
 from kit.evidence.columns import Column, build_frame
+from kit.evidence.instances import project_of
 from kit.evidence.model import Capture, Cost, Evidence, Gap, Provenance, Source
 
 DATA = Path(__file__).parent / "data" / "cloud"
@@ -88,7 +89,8 @@ def test_incident_d_names_the_three_revisions_that_could_not_have_worked(judge: 
             severity="warning",
             subject=Subject("revision", f"session-api-{number}"),
             message=f"Revision session-api-{number} was created {value:.1f} minutes before roles/cloudsql.client was "
-            f"granted to {ACCOUNT} at 2025-06-03 10:42:48 UTC: it could not have reached '{INSTANCE}\\r'.",
+            f"granted to {ACCOUNT} at 2025-06-03 10:42:48 UTC: it could not have reached '{INSTANCE}\\r'. "
+            f"(revisions.json /{position})",
             remedy="Judge a fix only by a revision created after the grant: deploy once more.",
             evidence=("revisions", (position,)),
             value=value,
@@ -126,8 +128,8 @@ def test_a_failed_latest_revision_is_critical_until_another_is_deployed(judge: A
             "failed_revisions",
             severity="critical",
             subject=Subject("revision", "session-api-00002-bex"),
-            message="Revision session-api-00002-bex, the latest of service session-api, is not ready: "
-            "Permission denied on secret",
+            message="Revision session-api-00002-bex, the latest of service session-api, is not ready "
+            "(SecretsAccessCheckFailed): Permission denied on secret (revisions.json /0)",
             remedy='gcloud logging read \'resource.type="cloud_run_revision" AND '
             'resource.labels.revision_name="session-api-00002-bex"\' --limit=50\n'
             "Mend what it names, then deploy the service again.",
@@ -167,7 +169,7 @@ def test_a_latest_revision_that_never_got_ready_is_not_serving(judge: Any, healt
             severity="warning",
             subject=Subject("revision", "session-api-00003-cid"),
             message="Service session-api was last deployed as session-api-00003-cid; its latest ready revision is "
-            "session-api-00002-bex.",
+            "session-api-00002-bex. (service.json)",
             remedy="gcloud run revisions describe session-api-00003-cid\nMend what it names, then deploy again.",
             evidence=("services", (0,)),
         ),
@@ -191,7 +193,8 @@ def test_traffic_pinned_to_an_older_revision_is_found(judge: Any, healthy: Files
             "revisions_not_serving",
             severity="warning",
             subject=Subject("revision", latest),
-            message=f"75 % of the traffic of service session-api goes to {older}, not to its latest revision {latest}.",
+            message=f"75 % of the traffic of service session-api goes to {older}, not to its latest revision {latest}. "
+            "(service.json /status/traffic/1)",
             remedy="gcloud run services update-traffic session-api --to-latest",
             evidence=("traffic", (1,)),
             value=75.0,
@@ -227,7 +230,8 @@ def test_an_account_without_the_role_is_critical_until_the_remedy_is_applied(jud
         severity="critical",
         subject=Subject("service", "session-api"),
         message=f"Service session-api has Cloud SQL instance '{INSTANCE}' attached and runs as {ACCOUNT}, "
-        "which has none of the roles that let it connect. (iam-policy.json /bindings)",
+        "which has none of the roles that let it connect. (iam-policy.json /bindings; what a folder or the organisation "
+        "grants is not in it)",
         remedy=f"gcloud projects add-iam-policy-binding orders-prod --member={MEMBER} --role=roles/cloudsql.client",
         evidence=("services", (0,)),
     )

@@ -220,12 +220,12 @@ def test_print_shows_what_is_folded(context: BrowserContext, plain: Path) -> Non
 def test_text_has_contrast_in_both_schemes(browser: Browser, plain: Path) -> None:
     for scheme in ("light", "dark"):
         context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
-        poor = look(context, plain / "index.html").page.evaluate(_CONTRAST)
+        poor = look(context, plain / "index.html").page.evaluate(CONTRAST)
         context.close()
         assert poor == [], scheme
 
 
-_CONTRAST = """() => {
+CONTRAST = """() => {
   const parse = (text) => { const m = text.match(/[\\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };
   const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);

@@ -17,7 +17,7 @@ from kit.analyze.findings import Finding, Result, Subject
 from kit.checks import SECTIONS, Threshold
 from kit.evidence.model import Gap
 from kit.present import evidence, figures, text
-from kit.present.displays import FINDINGS_MIME, ChecksExplained, Display, Findings, Ladder, NextSteps, Sentence, subject_text
+from kit.present.displays import FINDINGS_MIME, ChecksExplained, Display, Findings, NextSteps, Sentence, subject_text
 from kit.present.plots import PLOTLY_MIME, Figure
 from kit.present.tables import Table, html_table, text_table
 from tests.report_sample import (
@@ -39,8 +39,9 @@ EVERYTHING = " ".join(HOSTILE)
 _TAGS = "p div span strong table caption thead tbody tr th td details summary pre ul ol li meter"
 LAB_TAGS = frozenset(_TAGS.split())
 _STYLES = (
-    "background-color border-bottom border-collapse border-left border-radius color cursor font-family font-size font-weight"
-    " margin min-width overflow-wrap overflow-x padding padding-left text-align vertical-align white-space"
+    "background-color border border-bottom border-collapse border-left border-radius border-right color cursor font-family"
+    " font-size font-weight height margin margin-left max-width min-width overflow-wrap overflow-x padding padding-left"
+    " text-align vertical-align white-space"
 )
 LAB_STYLES = frozenset(_STYLES.split())
 
@@ -151,12 +152,6 @@ def test_no_findings_does_not_claim_that_all_is_well() -> None:
     skipped = Result("locks", "triage", "capacity and performance", "app", "skipped", reason="not permitted")
     assert Findings([skipped]).text() == "No findings. 1 check could not be made."
     assert Findings([]).text() == "No findings."
-
-
-def test_the_ladder_says_each_status_in_a_word_and_a_sign() -> None:
-    words = Ladder(document().layers).text()
-    assert len(words.splitlines()) == 11
-    assert all(part in words for part in ("✓ configuration", "✗ privileges", "? row security", "– service", "out of scope"))
 
 
 def test_next_steps_name_each_remedy_once() -> None:
@@ -283,7 +278,6 @@ def test_nothing_to_draw_is_a_sentence() -> None:
             pd.DataFrame(columns=["role", "schema", "action", "relations", "allowed", "after_set_role", "filtered", "hidden"])
         ),
         figures.change_timeline([]),
-        figures.layer_chart([]),
     ]
     assert all(isinstance(shown, Sentence) and shown.words.endswith(".") for shown in empty)
 

@@ -18,12 +18,14 @@ import psutil
 import psycopg
 import pytest
 
+import kit
+from kit.collect import connector
 from kit.collect.attempt.options import Endpoint
 from kit.collect.commands import printed
 from kit.collect.connection import parameters
-from kit.collect.reaching import reached, through_connector, trust, untrusted
+from kit.collect.reaching import reached, trust, untrusted
 from kit.collect.tunnel import opened_tunnel
-from kit.errors import CaptureError, MissingTier, TargetError
+from kit.errors import CaptureError, TargetError
 from kit.sandbox.server import Server
 from kit.target import DatabaseSource, resolve
 from tests.failing import SECRET, until
@@ -382,18 +384,31 @@ def opened(command: tuple[str, ...], folder: Path, port: int) -> contextlib.Abst
 
 
 def test_a_cloud_sql_instance_needs_its_extra(config: Path) -> None:
-    given = source(config, cloudsql="shop-prod:us-central1:main", dsn="user=app dbname=shop")
-    with contextlib.suppress(ModuleNotFoundError):
-        import google.cloud.sql.connector  # noqa: F401
+    source(config, cloudsql="shop-prod:us-central1:main", dsn="user=app dbname=shop")
+    script = """
+        import sys
+        sys.modules["google.cloud.sql"] = None
+        from kit.collect.reaching import reached
+        from kit.errors import MissingTier
+        from kit.target import resolve
+        try:
+            with reached(resolve("shop").databases[0]): pass
+        except MissingTier as error: print(error)
+    """
 
-        pytest.skip("the extra [cloudsql] is installed")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(kit.__file__).parent.parent)},
+        timeout=60,
+    )
 
-    with pytest.raises(MissingTier, match=r"pip install 'incident-kit\[cloudsql\]'"), reached(given):
-        pass
+    assert done.stdout.rstrip().endswith("which is not installed. pip install 'incident-kit[cloudsql]'"), done.stderr
 
 
 def test_without_a_connector_a_connection_is_the_ordinary_one() -> None:
-    assert through_connector("host=/cloudsql/shop-prod:us-central1:main user=app") is None
+    assert connector.connect(parameters("host=/cloudsql/shop-prod:us-central1:main user=app")) is None
 
 
 def running(relay: Path) -> list[int]:

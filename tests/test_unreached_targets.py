@@ -105,7 +105,9 @@ def test_a_command_runs_only_after_it_was_confirmed_once(folder: Path, server: S
     assert asked(folder, "trust", "shop", trusted=False).stdout == "shop runs no command that is not confirmed.\n"
 
 
-@pytest.mark.parametrize("words", [("access", "--role", "postgres", "--database", "postgres", "--action", "CONNECT"), ("show", "roles")])
+@pytest.mark.parametrize(
+    "words", [("access", "--role", "postgres", "--database", "postgres", "--action", "CONNECT"), ("show", "roles")]
+)
 def test_every_question_goes_the_same_way(folder: Path, server: Server, database: str, words: tuple[str, ...]) -> None:
     (folder / "dsn").write_text(server.dsn(database))
     configured(folder, dsn_command=["cat", "dsn"])

@@ -5,12 +5,12 @@ One that works clears what it has in common with one that does not: the same ins
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kit.analyze.cloud_connections import connections
-from kit.analyze.cloud_iam import bindings_of_project, holds
+from kit.analyze.cloud_iam import CONNECTING_ROLES, bindings_of_project, holds
 from kit.analyze.cloud_scope import in_force, place, rows_of
 from kit.analyze.findings import LADDER, Layer
 from kit.evidence.model import Frames
@@ -22,7 +22,6 @@ _LAYERS: Mapping[str, Layer] = {
     "VPC egress": "reachability",
     "network interfaces": "reachability",
 }
-_CONNECTING = ("roles/cloudsql.client", "roles/cloudsql.editor", "roles/cloudsql.admin", "roles/editor", "roles/owner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +62,34 @@ class Comparison:
         return [difference for difference in self.differences if difference.layer in layers]
 
 
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A service as it is deployed, or one of its revisions, in the exports of one capture."""
+
+    frames: Frames
+    service: str
+    revision: str | None = None
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of an evidence that speak of it."""
+        if self.revision is None:
+            return [row for _, row in in_force(self.frames, name) if row["service_name"] == self.service]
+        return [row for _, row in rows_of(self.frames, name) if row["revision_name"] == self.revision]
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """Return the variables whose values cannot be compared, since they may be secrets."""
+        return frozenset(f"variable {row['variable_name']}" for row in self.rows("environment") if _told(row) is None)
+
+
 def compare_services(frames: Frames, left: str, right: str) -> Comparison:
     """Return in what two services of the exports differ and in what they agree; values that may be secrets as fingerprints."""
-    ours, theirs = ({(i.layer, i.what): i for i in _items(frames, name)} for name in (left, right))
+    return compare_items(items_of(Deployed(frames, left)), items_of(Deployed(frames, right)))
+
+
+def compare_items(left: Iterable[Item], right: Iterable[Item]) -> Comparison:
+    """Return in what two sets of items differ and in what they agree, by the ladder."""
+    ours, theirs = ({(item.layer, item.what): item for item in side} for side in (left, right))
     keys = sorted({*ours, *theirs}, key=lambda key: (LADDER.index(key[0]), key[1]))
     found = [Difference(layer, what, ours.get((layer, what)), theirs.get((layer, what))) for layer, what in keys]
     differences = tuple(d for d in found if (d.left and d.left.value) != (d.right and d.right.value))
@@ -91,29 +115,26 @@ def _attached(frames: Frames) -> dict[str, set[str]]:
     return found
 
 
-def _items(frames: Frames, service: str) -> Iterator[Item]:
-    yield from _instances(frames, service)
-    yield from _environment(frames, service)
-    yield from _settings(frames, service)
-    yield from _readiness(frames, service)
+def items_of(of: Deployed) -> Iterator[Item]:
+    """Yield the things in which a service or a revision may differ from another."""
+    yield from _instances(of)
+    yield from _environment(of)
+    yield from _settings(of)
+    yield from _readiness(of)
 
 
-def _own(frames: Frames, name: str, service: str) -> list[dict[str, Any]]:
-    return [row for _, row in in_force(frames, name) if row["service_name"] == service]
-
-
-def _instances(frames: Frames, service: str) -> Iterator[Item]:
-    rows = [row for row in _own(frames, "instance_references", service) if row["place"] != "annotation of the service"]
+def _instances(of: Deployed) -> Iterator[Item]:
+    rows = [row for row in of.rows("instance_references") if row["place"] != "annotation of the service"]
     if rows:
         yield Item("configuration", "Cloud SQL instance", ", ".join(repr(row["instance_name"]) for row in rows), place(rows[0]))
 
 
-def _environment(frames: Frames, service: str) -> Iterator[Item]:
-    leading = {found.position for found in connections(frames)}
-    for position, row in in_force(frames, "environment"):
-        if row["service_name"] == service and (told := _told(row)) is not None:
-            layer: Layer = "configuration" if position in leading or row["value_kind"] == "secret" else "service"
-            yield Item(layer, f"variable {row['variable_name']}", told, place(row))
+def _environment(of: Deployed) -> Iterator[Item]:
+    leading = {(found.row["service_name"], found.variable) for found in connections(of.frames)}
+    for row in of.rows("environment"):
+        if (told := _told(row)) is not None:
+            is_leading = (row["service_name"], row["variable_name"]) in leading or row["value_kind"] == "secret"
+            yield Item("configuration" if is_leading else "service", f"variable {row['variable_name']}", told, place(row))
 
 
 def _told(row: Mapping[str, Any]) -> str | None:
@@ -126,17 +147,18 @@ def _told(row: Mapping[str, Any]) -> str | None:
     return str(row["value_kind"])
 
 
-def _settings(frames: Frames, service: str) -> Iterator[Item]:
-    for row in _own(frames, "runtime_settings", service):
+def _settings(of: Deployed) -> Iterator[Item]:
+    for row in of.rows("runtime_settings"):
         layer: Layer = _LAYERS.get(row["setting"], "service")
         yield Item(layer, row["setting"], row["value"] or NOT_SET, place(row))
-        if row["setting"] == "service account" and "iam_bindings" in frames:
-            may = any(holds(row["value"] or "", {role}, bindings_of_project(frames)) for role in _CONNECTING)
+        if row["setting"] == "service account" and "iam_bindings" in of.frames:
+            may = holds(row["value"] or "", CONNECTING_ROLES, bindings_of_project(of.frames))
             yield Item("authentication", "may connect to Cloud SQL", "yes" if may else "no role seen", place(row))
 
 
-def _readiness(frames: Frames, service: str) -> Iterator[Item]:
-    for _, row in rows_of(frames, "services"):
-        if row["service_name"] == service:
+def _readiness(of: Deployed) -> Iterator[Item]:
+    frame, column = ("services", "service_name") if of.revision is None else ("revisions", "revision_name")
+    for _, row in rows_of(of.frames, frame):
+        if row[column] == (of.revision or of.service):
             words = {True: "ready", False: "not ready"}.get(row["is_ready"], "unknown")
             yield Item("service", "condition Ready", words, place(row, "status", "conditions"))

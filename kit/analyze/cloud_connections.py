@@ -1,7 +1,6 @@
 """Where an environment variable leads: read from the masked value that evidence holds, byte by byte.
 
-Only the shape is read here, for the checks that compare it with a service and an instance. `kit.analyze.dsn` examines a
-connection string for itself; `Connection.text` is what it takes.
+A connection string is read as `kit.analyze.dsn` reads it; `Connection.text` is what its examiner takes.
 """
 
 from __future__ import annotations
@@ -11,22 +10,26 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 from kit.analyze.cloud_scope import in_force
+from kit.analyze.dsn.forms import read as read_string
+from kit.analyze.dsn.instances import connection_name
+from kit.analyze.dsn.reading import Reading
 from kit.evidence.model import Frames
 
-_HOST_KEYS = ("host", "hostaddr", "unix_sock", "unix_socket", "unixSocketPath", "socket", "cloudSqlInstance")
-_PAIR = re.compile(r"(\w+)\s*=\s*('(?:\\.|[^'\\])*'|[^ ]*)", re.ASCII)
-_SOCKET_FILE = re.compile(r"/\.s\.PGSQL\.\d+(?=\s*$)")
-SOCKET_FOLDER = "/cloudsql/"
-# sun_path holds 108 bytes, and its last is a zero.
-SOCKET_BYTES = 107
+# Variables that by their name lead to the database, where their value does not say so.
+DATABASE_NAME = re.compile(r"database|(?:^|_)(?:db|pg|postgres|sql|dsn)", re.IGNORECASE)
+# MySQL's drivers name the socket so; a string of theirs is read to see that it is not for PostgreSQL.
+_OTHER_SOCKET = re.compile(r"[?&](?:unix_socket|unixSocketPath|socket)=([^&]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where a value leads: scheme, user, host, and the Cloud SQL instance where it names one, byte by byte."""
+    """Where a value leads: scheme, user, host, and the Cloud SQL instance where it names one, byte by byte.
+
+    `reading` is that of a connection string or a URL; None for a bare name, address or path.
+    """
 
     row: dict[str, Any]
     position: int
@@ -35,6 +38,7 @@ class Connection:
     user: str | None = None
     host: str | None = None
     instance: str | None = None
+    reading: Reading | None = None
 
     @property
     def variable(self) -> str:
@@ -44,7 +48,7 @@ class Connection:
     @property
     def is_socket(self) -> bool:
         """Return whether it leads to a socket under /cloudsql, which Cloud Run must mount."""
-        return self.instance is not None and SOCKET_FOLDER in self.text
+        return self.instance is not None and "/cloudsql/" in self.text
 
 
 def connections(frames: Frames) -> Iterator[Connection]:
@@ -67,44 +71,21 @@ def connections(frames: Frames) -> Iterator[Connection]:
 
 def read(row: dict[str, Any], position: int, text: str) -> Connection:
     """Return where a masked connection string leads; what cannot be read of it is None."""
-    keys = dict(_keywords(text)) if "://" not in text else _query(text)
-    parts = _split(text)
-    hosts = [keys.get(key) for key in _HOST_KEYS if keys.get(key)] or [parts.get("host")]
-    host = hosts[0] or None
-    user = keys.get("user") or parts.get("user")
-    instance = keys.get("cloudSqlInstance") or next((_instance(h) for h in hosts if h and SOCKET_FOLDER in h), None)
-    return Connection(row, position, text, scheme=parts.get("scheme"), user=user, host=host, instance=instance)
+    # What is invisible at the end belongs to the last part, as the service takes it; before the scheme nothing would be read.
+    found = read_string(re.sub(r"\A[^\w/]+", "", text))
+    sockets = [*found.hosts, found.socket, *map(unquote, _OTHER_SOCKET.findall(text))]
+    instance = found.value("cloudSqlInstance") or next((name for path in sockets if (name := _instance(path))), None)
+    return Connection(
+        row, position, text, scheme=found.scheme or None, user=found.user, host=_host(found), instance=instance, reading=found
+    )
 
 
-def _instance(path: str) -> str | None:
-    _, folder, name = path.partition(SOCKET_FOLDER)
-    return _SOCKET_FILE.sub("", name) if folder and name else None
+def _host(found: Reading) -> str | None:
+    return next((host for host in (*found.hosts, found.socket, found.value("hostaddr")) if host), None)
 
 
-def _keywords(text: str) -> Iterator[tuple[str, str]]:
-    for key, value in _PAIR.findall(text):
-        yield key, value[1:-1] if value.startswith("'") and value.endswith("'") and len(value) > 1 else value
-
-
-def _query(text: str) -> dict[str, str]:
-    return dict(parse_qsl(text.partition("?")[2].replace("+", "%2B"), keep_blank_values=True))
-
-
-def _split(text: str) -> dict[str, str | None]:
-    # urlsplit removes tabs and line ends: what is invisible is looked for elsewhere, in the value's flags.
-    scheme, colon, rest = text.strip().removeprefix("jdbc:").partition("://")
-    if not colon:
-        return {}
-    try:
-        found = urlsplit(f"x://{rest}")
-        host = found.hostname
-    except ValueError:
-        return {"scheme": scheme}
-    return {
-        "scheme": scheme,
-        "host": unquote(host) if host else None,
-        "user": unquote(found.username) if found.username else None,
-    }
+def _instance(path: str | None) -> str | None:
+    return connection_name(path) or None if path else None
 
 
 def is_private(host: str | None) -> bool:

@@ -10,15 +10,38 @@ from kit.evidence.model import Frames
 
 Record = Mapping[str, Any]
 EVERYBODY = frozenset({"allUsers", "allAuthenticatedUsers"})
+# The predefined and basic roles that hold cloudsql.instances.connect. Not .viewer; not .instanceUser, which is
+# for logging in and not for connecting.
+CONNECTING_ROLES = frozenset(
+    {"roles/cloudsql.client", "roles/cloudsql.editor", "roles/cloudsql.admin", "roles/editor", "roles/owner"}
+)
 _CONTAINERS = ("group:", "domain:", "principalSet:", "principal:")
-_INHERITED = ("project", "folder", "organization", "secret or project")
+_INHERITED = ("project", "folder", "organization")
+
+
+def member_of(service_account: str) -> str:
+    """Return the service account as an IAM policy names it."""
+    return f"serviceAccount:{service_account}"
 
 
 def bindings_of_project(frames: Frames) -> list[Record]:
-    """Return the bindings of the project, its folders and its organisation, as far as they were exported."""
-    return _bindings(
-        frames, {row["resource"] for _, row in rows_of(frames, "iam_policies") if row["resource_kind"] in _INHERITED}
-    )
+    """Return the bindings of the project, its folders and its organisation, as far as they were exported.
+
+    A policy that may be a single resource's (all its roles are of one API) is left out.
+    """
+    if "iam_policies" not in frames:  # a bundle of an older kit
+        return [row for _, row in rows_of(frames, "iam_bindings")]
+    return _bindings(frames, {row["resource"] for row in _inherited(frames)})
+
+
+def bindings_for_secret(frames: Frames, secret: str) -> list[Record]:
+    """Return the bindings that may give access to a secret: those of the project, its own, and those that may be its own."""
+    unsure = {row["resource"] for _, row in rows_of(frames, "iam_policies") if row["resource_kind"] == "secret or project"}
+    return [*bindings_of_project(frames), *(bindings_of_secret(frames, secret) or []), *_bindings(frames, unsure)]
+
+
+def _inherited(frames: Frames) -> list[Record]:
+    return [row for _, row in rows_of(frames, "iam_policies") if row["resource_kind"] in _INHERITED]
 
 
 def bindings_of_secret(frames: Frames, secret: str) -> list[Record] | None:
@@ -37,7 +60,7 @@ def _bindings(frames: Frames, resources: set[str]) -> list[Record]:
 
 def holds(account: str, roles: Collection[str], bindings: Sequence[Record]) -> bool:
     """Return whether one of the roles is given to the account, or to everybody, without a condition."""
-    wanted = EVERYBODY | {f"serviceAccount:{account}"}
+    wanted = EVERYBODY | {member_of(account)}
     return any(b["role"] in roles and b["member"] in wanted and b["condition_title"] is None for b in bindings)
 
 
@@ -50,7 +73,7 @@ def _maybe(account: str, roles: Collection[str], binding: Record) -> str | None:
     role, member = binding["role"] or "", binding["member"]
     if role in roles and member.startswith(_CONTAINERS):
         return f"{role} is given to {member}: cannot tell from this file whether the account is in it"
-    if member != f"serviceAccount:{account}":
+    if member != member_of(account):
         return None
     if role in roles:
         return f"{role} is bound under the condition {binding['condition_title']!r}: cannot tell from this file"
@@ -60,7 +83,10 @@ def _maybe(account: str, roles: Collection[str], binding: Record) -> str | None:
 
 
 def policy_places(frames: Frames) -> str:
-    """Return the files and pointers of the project's policies, as `(iam-policy.json /bindings)`."""
-    policies = [row for _, row in rows_of(frames, "iam_policies") if row["resource_kind"] in _INHERITED]
+    """Return the files and pointers of the project's policies, as `(iam-policy.json /bindings)`, and what is not in them."""
+    policies = _inherited(frames)
     told = ", ".join(f"{row['file']} {row['pointer'] or ''}/bindings" for row in policies)
-    return f"({told})" if told else ""
+    # Only a list of the ancestors' policies names whose each is.
+    has_ancestors = any(row["resource_name"] for row in policies)
+    caveat = "" if has_ancestors else "; what a folder or the organisation grants is not in it"
+    return f"({told}{caveat})" if told else ""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from kit.analyze.cloud_connections import SOCKET_BYTES, SOCKET_FOLDER
-
-_ZONE = re.compile(r"[a-z]+-[a-z]+\d+-[a-z]")
+from kit.analyze.dsn.instances import SOCKET_PATH_BYTES, instance_of, socket_path_bytes
+from kit.evidence.instances import bare_name, project_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,42 +23,40 @@ def name_fault(name: str, flags: Sequence[str], known: Collection[str]) -> NameF
     >>> name_fault("shop:us-central1-a:main", [], [])
     NameFault(words='names the zone us-central1-a where the region us-central1 belongs', correct='shop:us-central1:main')
     """
-    bare = _bare(name)
-    parts = bare.rsplit(":", 2)
+    bare = bare_name(name)
+    nearest, named = _nearest(bare, known), instance_of(bare)
     if flags:
-        return NameFault(f"holds what cannot be seen ({', '.join(flags)})", _nearest(bare, known) or bare)
-    if len(parts) < 3 or not all(parts):
-        return NameFault("is not PROJECT:REGION:INSTANCE", _nearest(bare, known))
-    if _ZONE.fullmatch(parts[1]):
-        region = parts[1].rpartition("-")[0]
-        return NameFault(f"names the zone {parts[1]} where the region {region} belongs", f"{parts[0]}:{region}:{parts[2]}")
-    nearest = _nearest(bare, known)
-    if nearest is not None and nearest != name:
+        return NameFault(f"holds what cannot be seen ({', '.join(flags)})", nearest or bare)
+    if named is None:
+        return NameFault("is not PROJECT:REGION:INSTANCE", nearest)
+    if name in known:
+        return _too_long(name)
+    if region := named.region_of_zone:
+        words = f"names the zone {named.region} where the region {region} belongs"
+        return NameFault(words, str(replace(named, region=region)))
+    if nearest is not None:
         return NameFault(f"differs from the instance's own name {nearest!r}", nearest)
+    if not named.has_region:
+        return NameFault(f"names {named.region!r} where a region, such as us-central1, belongs", nearest)
     return _too_long(name)
 
 
 def is_known(name: str, known: Collection[str]) -> bool:
     """Return whether an instance of that name is among those that were exported, whatever its region."""
-    return _nearest(_bare(name), known) is not None
+    return _nearest(bare_name(name), known) is not None
 
 
 def _too_long(name: str) -> NameFault | None:
-    path = f"{SOCKET_FOLDER}{name}/.s.PGSQL.5432"
-    if len(path.encode("utf-8", "replace")) <= SOCKET_BYTES:
+    size = socket_path_bytes(f"/cloudsql/{name}")
+    if size <= SOCKET_PATH_BYTES:
         return None
-    return NameFault(f"makes a socket path of {len(path.encode())} bytes, and {SOCKET_BYTES} is the limit", None)
-
-
-def _bare(name: str) -> str:
-    return "".join(character for character in name if character.isprintable() and character.isascii()).strip(" '\"`")
+    return NameFault(f"makes a socket path of {size} bytes, and {SOCKET_PATH_BYTES} is the limit", None)
 
 
 def _nearest(bare: str, known: Collection[str]) -> str | None:
     if bare in known:
         return bare
-    project = bare.rsplit(":", 2)[0] if bare.count(":") >= 2 else None
-    instance = bare.rpartition(":")[2]
+    instance, project = bare.rpartition(":")[2], project_of(bare)
     # The same name in another project is another instance.
     fits = (name for name in sorted(known) if name.rpartition(":")[2] == instance)
-    return next((name for name in fits if project is None or name.rsplit(":", 2)[0] == project), None)
+    return next((name for name in fits if project is None or project_of(name) == project), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kit.analyze.connection_causes import Cause, cause
+from kit.analyze.connection_google import THROUGH_GOOGLE
 from kit.analyze.connection_unreachable import UNREACHABLE
 
 _WHO = "select usename, application_name, state, count(*) from pg_stat_activity group by 1, 2, 3 order by 4 desc"
@@ -299,4 +300,4 @@ SETTINGS = (
     ),
 )
 REFUSALS: tuple[Cause, ...] = (*SLOTS, *DATABASE, *LOGIN, *SETTINGS, *STANDBY)
-CAUSES: tuple[Cause, ...] = (*REFUSALS, *UNREACHABLE)
+CAUSES: tuple[Cause, ...] = (*THROUGH_GOOGLE, *REFUSALS, *UNREACHABLE)

@@ -86,9 +86,10 @@ class NotExamined:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """How many subjects a check has judged; several of them add up."""
+    """How many subjects a check has judged; several of them add up. `saw` says in a few words what was seen of them."""
 
     count: int
+    saw: str | None = None
 
 
 Judgement = Finding | NotExamined | Examined
@@ -96,7 +97,11 @@ Judgement = Finding | NotExamined | Examined
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a check came to on one source. `in_scope` is False where the target names no such source."""
+    """What a check came to on one source. `in_scope` is False where the target names no such source.
+
+    `is_witness`: it tells that something failed and not why, as a log or an unanswered request does. `saw` is what it
+    saw where it found nothing.
+    """
 
     check: str
     area: str
@@ -113,6 +118,8 @@ class Result:
     can_be_critical: bool = False
     explains: frozenset[str] = frozenset()
     explains_absence: bool = False
+    is_witness: bool = False
+    saw: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

@@ -14,6 +14,7 @@ from kit.errors import ParameterError
 
 _DENIED = frozenset({"42P01", "42501", "3F000"})
 _ROLES_SHOWN = 3
+_SAW_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,12 @@ def _resolved(stated: Stated, results: Sequence[Result], symptom: Symptom | None
 
 
 def _examined(result: Result, results: Sequence[Result]) -> str:
-    """Return the evidence against: the check, what it examined, and on which source where there are several."""
+    """Return the evidence against: the check, what it examined and saw, and on which source where there are several."""
     several = len({other.source for other in results if other.check == result.check}) > 1
     where = f" on {result.source}" if several else ""
-    return f"{result.check}{where}: clean, {result.examined} examined" if result.examined else f"{result.check}{where}: clean"
+    examined = f", {result.examined} examined" if result.examined else ""
+    saw = f" ({'; '.join(result.saw[:_SAW_SHOWN])})" if result.saw else ""
+    return f"{result.check}{where}: clean{examined}{saw}"
 
 
 def _weighed(results: Sequence[Result], symptom: Symptom | None) -> list[Hypothesis]:

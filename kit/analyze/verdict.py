@@ -11,6 +11,10 @@ from collections.abc import Collection, Sequence
 from kit.analyze.document import LayerEntry, LayerStatus, Verdict
 from kit.analyze.findings import LADDER, Finding, Layer, Result
 from kit.analyze.symptom import Symptom
+from kit.poolers import SUFFIX
+
+# What is not of the database, nor of the way to it.
+_BESIDE = ("change", "service")
 
 
 def ladder(results: Sequence[Result], symptom: Symptom | None, out_of_scope: Collection[str] = ()) -> list[LayerEntry]:
@@ -38,9 +42,11 @@ def verdict(layers: Sequence[LayerEntry], results: Sequence[Result], symptom: Sy
 def explains(finding: Finding, result: Result, symptom: Symptom | None) -> bool:
     """Return whether the finding could explain the symptom; without a known symptom every finding could.
 
-    That the kit itself could not connect always counts: it is why nothing above could be seen.
+    That the kit itself could not connect always counts: it is why nothing above could be seen. Behind a pooler's console
+    nothing was to be seen but its pools.
     """
-    if symptom is None or not symptom.sqlstates or finding.evidence[0] == "connection":
+    is_why_unseen = finding.evidence[0] == "connection" and not result.source.endswith(SUFFIX)
+    if symptom is None or not symptom.sqlstates or is_why_unseen:
         return True
     if symptom.sqlstates.isdisjoint(result.explains):
         return False
@@ -116,10 +122,19 @@ def _broken_summary(broken: LayerEntry, layers: Sequence[LayerEntry], results: S
     found = explaining(results, broken.layer, symptom)
     more = f" ({len(found) - 1} more such findings)" if len(found) > 1 else ""
     unseen = [e.layer for e in layers[: LADDER.index(broken.layer)] if e.status == "not examined"]
-    summary = f"The broken layer is {broken.layer}: {found[0].message}{more}"
+    summary = f"{_innocent(broken, layers, results)}The broken layer is {broken.layer}: {found[0].message}{more}"
     if not unseen:
         return summary
     return f"{summary.removesuffix('.')}. Below it, {_listed(unseen)} could not be examined in full."
+
+
+def _innocent(broken: LayerEntry, layers: Sequence[LayerEntry], results: Sequence[Result]) -> str:
+    """Return that it is not the database, where one was asked and every layer of it was looked at and cleared."""
+    below = [entry for entry in layers if entry.layer not in _BESIDE and entry.status != "out of scope"]
+    was_asked = any(result.layer == "database identity" and result.in_scope and result.complete for result in results)
+    if broken.layer != "service" or not was_asked or any(entry.status != "cleared" for entry in below):
+        return ""
+    return f"Not the database: the {len(below)} layers up to {below[-1].layer} are cleared. "
 
 
 def _open_summary(unseen: Sequence[LayerEntry]) -> str:

@@ -25,7 +25,12 @@ def collected(target: Target, only: Iterable[str] | None = None) -> Capture:
         return bundle.load(target.bundle)
     known = frozenset(probes())
     with progress_line() as told:
-        return capture(target, only=only, propose=lambda frames: propose(frames, known), progress=told)
+        taken = capture(target, only=only, propose=lambda frames: propose(frames, known), progress=told)
+    if only is not None or not (target.strings or target.expected_schema):
+        return taken
+    from kit.case.declared import with_declared  # the examiner and the reader of schemas are heavy, and few targets name them
+
+    return with_declared(taken, target)
 
 
 @contextlib.contextmanager

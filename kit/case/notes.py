@@ -127,12 +127,12 @@ def _conninfos(folder: Path) -> list[str]:
     """Return how the case's targets are reached, as far as they can still be resolved."""
     from kit.target import resolve
 
-    found = []
+    found: list[str] = []
     with contextlib.suppress(OSError, ValueError):
         document = FindingsDocument.model_validate_json((folder / folders.FINDINGS).read_text(encoding="utf-8"))
         for name in document.targets:
             with contextlib.suppress(KitError):
-                found += [source.conninfo for source in resolve(name).databases]
+                found += resolve(name).conninfos
     return found
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kit import checks
 from kit.analyze.document import FindingsDocument, ResultEntry
-from kit.case import asking, folders
+from kit.case import asking, folders, telling
 from kit.case.judging import Question, judged, stated
 from kit.case.notes import with_notes
 from kit.case.tables import DERIVED, table
@@ -22,6 +22,8 @@ from kit.evidence.model import Capture, Frames, Source
 from kit.present import displays, evidence, figures
 from kit.present.displays import Display
 from kit.present.evidence import EvidenceView, Listing
+from kit.present.ladder import Ladder, vantages
+from kit.present.story import Timeline
 from kit.target import Target, resolve
 
 
@@ -45,8 +47,8 @@ class Case:
 
     @property
     def ladder(self) -> Display:
-        """Every layer and what is known of it."""
-        return displays.Ladder(self.document.layers)
+        """The picture of every layer and what is known of it, and from where it was asked."""
+        return Ladder(self.document.layers, vantages(self.capture.sources))
 
     @property
     def identity(self) -> Display:
@@ -55,13 +57,38 @@ class Case:
 
     @property
     def hypotheses(self) -> Display:
-        """The stated causes and what speaks for and against each."""
-        return evidence.hypotheses(self.document.hypotheses)
+        """The suspected causes and what speaks for and against each; a refuted one stays."""
+        return telling.causes(self.document)
+
+    @property
+    def breaking(self) -> Display:
+        """What breaks the ladder: the critical findings of the broken layers, with what mends them."""
+        return telling.breaking(self.document)
+
+    @property
+    def attempts(self) -> Display:
+        """How far each failed attempt to connect came."""
+        return telling.attempts(self.capture)
+
+    @property
+    def probes(self) -> Display:
+        """What the probes of services saw."""
+        return telling.probes(self.capture)
+
+    @property
+    def cloud(self) -> Display:
+        """What the cloud exports say of services, revisions and instances."""
+        return telling.cloud(self.capture)
+
+    @property
+    def notes(self) -> Display:
+        """What people have noted, by time."""
+        return evidence.notes(self.document.changes)
 
     @property
     def changes(self) -> Display:
         """What was altered, by time."""
-        return evidence.changes(self.document.changes)
+        return Timeline(self.document.changes)
 
     def findings(self, area: str | None = None) -> Display:
         """Return the findings of an area (or all), the most severe first."""
@@ -234,7 +261,7 @@ _FIGURES: dict[str, Callable[..., Display]] = {
     "bloat": lambda case, top=15: figures.table_bytes_chart(case.table("bloat").nlargest(top, "table_bytes")),
     "statements": lambda case, top=10: figures.statement_time_chart(case.table("statements"), top=top),
     "changes": _change_timeline,
-    "layers": lambda case: figures.layer_chart(case.document.results),
+    "layers": lambda case: case.ladder,
 }
 
 __all__ = ["Case", "capture", "open_case", "show"]

@@ -20,6 +20,7 @@ from kit.case import folders
 from kit.case.collecting import collected
 from kit.case.notes import dated_notes
 from kit.case.tables import CLOUD, evidence_for, queries_for, table, table_names
+from kit.collect.services.frame import NAME as SERVICE_PROBES
 from kit.errors import UsageError
 from kit.evidence import bundle
 from kit.evidence.model import Capture, Frames
@@ -41,7 +42,9 @@ def shown(names: Sequence[str], target: str | None, reports: Path | None = None)
 
 
 def _live(target: Target, name: str) -> Capture:
-    """Return what the table needs of the target; a table of cloud exports asks no server."""
+    """Return what the table needs of the target; a table of cloud exports or of services asks no database."""
+    if name == SERVICE_PROBES and target.bundle is None:
+        return collected(replace(target, databases=(), poolers=(), cloud=None), only=(name,))
     if name not in CLOUD or target.bundle is not None:
         return collected(target, only=("extensions", *queries_for(name)))
     if target.cloud is None:

@@ -116,8 +116,10 @@ def _head(document: FindingsDocument, broken: Sequence[str]) -> list[str]:
     status = document.verdict.status
     beside = _beside(document)
     if status == "broken":
+        # The verdict says so only where every layer of the database was looked at and cleared.
+        innocent = "NOT the database; " if document.verdict.summary.startswith("Not the database") else ""
         return [
-            f"{document.case}: BROKEN at {broken[0]}.",
+            f"{document.case}: {innocent}BROKEN at {broken[0]}.",
             *([" ".join([*_also(broken[1:]), *beside])] if broken[1:] or beside else []),
         ]
     if status == "open":
@@ -211,6 +213,8 @@ def _next_step(document: FindingsDocument) -> str:
     if verdict.status == "broken" and verdict.layer:
         return f"{_NEXT[verdict.layer]} {report}"
     unseen = [str(entry.layer) for entry in document.layers if entry.status == "not examined"]
+    if verdict.status == "open" and unseen == ["service"]:
+        return f"make the request that failed once more, and read the service's log: nothing below it is broken {report}"
     if verdict.status == "open" and unseen:
         return f"let the kit see {_listed(unseen)}: the report says what kept it away {report}"
     symptom = parse_symptom(document.symptom)

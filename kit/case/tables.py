@@ -10,6 +10,7 @@ import pandas as pd
 
 from kit.analyze import applications, bloat, locks
 from kit.analyze.access import forecast, matrix, powers
+from kit.collect.cloud_frames import EVIDENCE
 from kit.collect.forms.seen import SEEN
 from kit.collect.pooler_frames import NAMES as POOLER
 from kit.collect.queries import fact_queries
@@ -139,9 +140,9 @@ def _frame(name: str, source: Source) -> pd.DataFrame:
     return source.evidence[name].frame
 
 
+CLOUD = EVIDENCE
 # What the other databases of the instance hold.
 ELSEWHERE = ("other_databases", "relations_elsewhere", "ledgers_elsewhere")
-CLOUD = ("services", "traffic", "revisions", "iam_bindings", "audit_changes")
 # No fact queries: every attempt to connect is evidence, the probes read the ledgers that a fact query has found, and a
 # collector in a job looks at what the service sees.
 _OTHER = ("connection", "connection_steps", "migrations", "exposed_roles", *ELSEWHERE, *SEEN, *POOLER, SERVICE_PROBES)

@@ -5,7 +5,9 @@ A check is one module `kit/checks/<area>/<id>.py` with
 * a docstring: a title, then the paragraphs of `SECTIONS`, each opened by its heading and a colon;
 * `LAYER`, `NEEDS` (evidence names), `SEVERITIES` (what its findings may be), optionally `EXPLAINS`
   (SQLSTATEs of symptoms it could explain), `EXPLAINS_ABSENCE` (only where the relation that the symptom
-  names does not exist), `SOURCE` ("postgres" or "cloud"), `THRESHOLDS`;
+  names does not exist), `GIVEN` (evidence that only a target which names it has: without it the check is
+  out of scope), `WITNESS` (it tells that something failed and not why: causes go before it), `SOURCE`
+  ("postgres", "cloud" or another kind of source), `THRESHOLDS`;
 * `judge(frames, thresholds)`, a pure function that yields `Finding`, `NotExamined` and `Examined`.
 """
 
@@ -19,6 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from kit.analyze.findings import LADDER, Examined, Finding, Judgement, Layer, NotExamined, Result, ResultStatus, Severity
+from kit.analyze.saturation import server_evidence
 from kit.errors import KitError, ParameterError
 from kit.evidence.model import Capture, Evidence, Frames, Gap, Source, SourceKind
 
@@ -47,9 +50,11 @@ class Check:
     sections: Mapping[str, str]
     layer: Layer
     needs: tuple[str, ...]
+    given: tuple[str, ...]
     severities: tuple[Severity, ...]
     explains: frozenset[str]
     explains_absence: bool
+    is_witness: bool
     source: SourceKind
     thresholds: tuple[Threshold, ...]
     judge: Callable[[Frames, Mapping[str, float]], Iterable[Judgement]]
@@ -65,13 +70,14 @@ def registry() -> Mapping[str, Check]:
 def judge(
     capture: Capture, overrides: Mapping[str, float] | None = None, extra: Mapping[str, Evidence] | None = None
 ) -> list[Result]:
-    """Return the result of every check on every source that it is for.
+    """Return the result of every check on every source that it is for, those that only tell of a failure at the end.
 
     `overrides` replaces thresholds, as `check.name`; an unknown key raises ParameterError. `extra` is
     evidence that comes from the case, such as its symptom, and is seen beside that of every database.
     """
     refuse_unknown(overrides or {})
-    return [r for check in registry().values() for r in _results(check, capture, overrides or {}, extra or {})]
+    results = [r for check in registry().values() for r in _results(check, capture, overrides or {}, extra or {})]
+    return sorted(results, key=lambda result: result.is_witness)
 
 
 def refuse_unknown(overrides: Mapping[str, float]) -> None:
@@ -83,17 +89,30 @@ def refuse_unknown(overrides: Mapping[str, float]) -> None:
 
 
 def _results(check: Check, capture: Capture, overrides: Mapping[str, float], extra: Mapping[str, Evidence]) -> list[Result]:
-    sources = [source for source in capture.sources if source.kind == check.source]
+    sources = [source for source in capture.sources if source.kind == check.source and _is_given(check, source, extra)]
     thresholds = {t.name: overrides.get(f"{check.id}.{t.name}", t.default) for t in check.thresholds}
-    if not sources:
-        reason = f"no {check.source} source was named"
+    poolers = _poolers(check, capture)
+    if not sources and not poolers:
+        reason = f"the target names no {', '.join(check.given)}" if check.given else f"no {check.source} source was named"
         return [replace(_blank(check, "", thresholds), reason=reason, in_scope=False)]
-    results = [_run(check, source, Frames(source, extra), thresholds) for source in sources]
+    results = {
+        source.name: _run(check, source, Frames(source, {**extra, **server_evidence(source, capture.sources)}), thresholds)
+        for source in (*sources, *poolers)
+    }
     # Named by their source, not by their database: two identities may ask the same one. And wherever several
     # sources were named, reached or not, or a refused login would rename every finding of the others.
-    return (
-        results if len(sources) == 1 else [_told_apart(result, source) for result, source in zip(results, sources, strict=True)]
-    )
+    several = [*(sources if len(sources) > 1 else ()), *poolers]
+    return list((results | {source.name: _told_apart(results[source.name], source) for source in several}).values())
+
+
+def _poolers(check: Check, capture: Capture) -> list[Source]:
+    """Return the poolers' consoles for a check that judges nothing but the attempt to connect: they are servers, too."""
+    is_of_connections = check.source == "postgres" and check.needs == ("connection",)
+    return [source for source in capture.sources if source.kind == "pooler"] if is_of_connections else []
+
+
+def _is_given(check: Check, source: Source, extra: Mapping[str, Evidence]) -> bool:
+    return all(name in source.evidence or name in source.gaps or name in extra for name in check.given)
 
 
 def _run(check: Check, source: Source, frames: Frames, thresholds: dict[str, float]) -> Result:
@@ -136,7 +155,8 @@ def _why(missing: Sequence[tuple[str, Gap | None]]) -> str:
 def _summed(blank: Result, check: Check, judgements: list[Judgement], seconds: float) -> Result:
     findings = tuple(_completed(j, check) for j in judgements if isinstance(j, Finding))
     unseen = tuple(j for j in judgements if isinstance(j, NotExamined))
-    examined = sum(j.count for j in judgements if isinstance(j, Examined))
+    looked = [j for j in judgements if isinstance(j, Examined)]
+    examined = sum(j.count for j in looked)
     # "clean" needs that nothing was left unseen: with unseen subjects and no finding the check is skipped.
     status: ResultStatus = "findings" if findings else ("skipped" if unseen and not examined else "clean")
     return replace(
@@ -144,6 +164,7 @@ def _summed(blank: Result, check: Check, judgements: list[Judgement], seconds: f
         status=status,
         reason=unseen[0].reason if status == "skipped" else None,
         examined=examined,
+        saw=tuple(dict.fromkeys(j.saw for j in looked if j.saw)),
         findings=findings,
         not_examined=unseen,
         seconds=seconds,
@@ -168,6 +189,7 @@ def _blank(check: Check, source: str, thresholds: dict[str, float]) -> Result:
         can_be_critical="critical" in check.severities,
         explains=check.explains,
         explains_absence=check.explains_absence,
+        is_witness=check.is_witness,
     )
 
 
@@ -188,9 +210,11 @@ def _load(area: str, name: str) -> Check:
         sections=sections,
         layer=module.LAYER,
         needs=tuple(module.NEEDS),
+        given=tuple(getattr(module, "GIVEN", ())),
         severities=tuple(module.SEVERITIES),
         explains=frozenset(getattr(module, "EXPLAINS", ())),
         explains_absence=getattr(module, "EXPLAINS_ABSENCE", False),
+        is_witness=getattr(module, "WITNESS", False),
         source=getattr(module, "SOURCE", "postgres"),
         thresholds=tuple(getattr(module, "THRESHOLDS", ())),
         judge=module.judge,

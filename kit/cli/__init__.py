@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 
 # Each module adds its commands to the application; their order here is that of the help.
-from kit.cli import cases, gathering, installation, questions
+from kit.cli import cases, diff, gathering, installation, questions
 from kit.cli.base import app
 
-__all__ = ["app", "cases", "gathering", "installation", "main", "questions"]
+__all__ = ["app", "cases", "diff", "gathering", "installation", "main", "questions"]
 
 
 def main() -> None:

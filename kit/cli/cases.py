@@ -14,13 +14,16 @@ from kit.cli.clear_errors import clear_errors, harmless, tell
 @app.command(epilog="Example: kit demo")
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server running, and print how to connect.")] = False,
+    incident: Annotated[
+        str, typer.Option(help="a, c, d or e: hidden tables, an innocent database, four layers, nothing there.")
+    ] = "a",
     reports: ReportsOption = None,
 ) -> None:
     """Stage an incident on a PostgreSQL server of the kit's own and make its report."""
     with clear_errors():
         from kit.report.demo import run_demo
 
-        report = run_demo(reports, keep=keep, tell=tell)
+        report = run_demo(reports, keep=keep, tell=tell, incident=incident)
         typer.echo(harmless(f"Verdict: {report.document.verdict.summary}"))
         typer.echo(f"Report:  {report.folder / 'index.html'}")
 

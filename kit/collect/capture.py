@@ -37,8 +37,7 @@ def capture(
     pooled = _poolers(target, names, progress)
     collected = [_database(database, names, propose, progress) for database in target.databases]
     # Now that every connection was made, the passwords of all are known: one source may hold another's.
-    conninfos = [*(asked.conninfo for asked in target.databases), *(asked.conninfo for asked in target.poolers)]
-    secrecy = secrecy_of(conninfos, [source.identity for source, _ in collected])
+    secrecy = secrecy_of(target.conninfos, [source.identity for source, _ in collected])
     databases = [secrecy.source(source) if len(collected) > 1 else source for source, _ in collected]
     poolers = [secrecy.source(source) for source, _ in pooled]
     sources = [*databases, *poolers, *_cloud(target, started_at, secrecy), *_services(target, names, secrecy)]

@@ -24,6 +24,7 @@ import pandas as pd
 from kit.collect.cloud_failures import refusal
 from kit.collect.cloud_frames import EVIDENCE, FRAMES, FrameSpec
 from kit.collect.cloud_json import Node
+from kit.collect.cloud_rows import ROWS
 from kit.collect.gcloud import KINDS, kind_of
 from kit.collect.logs import audit_tables, log_queries, run_log_query
 from kit.collect.secrecy import Secrecy
@@ -115,7 +116,7 @@ def _frame(spec: FrameSpec, files: Sequence[_File], at: datetime) -> Evidence | 
     if not used:
         return _not_given(spec.plural, spec.kinds[0], files)
     started = time.perf_counter()
-    rows = {_key(row, spec.key_columns): row for file in used for item in _of(file, spec.kinds) for row in spec.rows(item)}
+    rows = {_key(row, spec.key_columns): row for file in used for item in _of(file, spec.kinds) for row in ROWS[spec.name](item)}
     return _evidence(spec, list(rows.values()), used, at, started)
 
 
@@ -224,7 +225,7 @@ def _written_at(path: Path) -> datetime:
 def _read(path: Path) -> _File:
     try:
         if path.stat().st_size > MAXIMUM_FILE_BYTES:
-            return _refused(path, "unsupported", f"is larger than {MAXIMUM_FILE_BYTES // 1024**2} MiB")
+            return _refused(path, "failed", f"is larger than {MAXIMUM_FILE_BYTES // 1024**2} MiB")
         content = path.read_bytes()
     except OSError as error:
         return _refused(path, "failed", f"cannot be read: {error.strerror}")

@@ -29,6 +29,7 @@ from kit.collect.cloud_services import reference_rows, secret_rows
 from kit.collect.gcloud import kind_of, own_name
 from kit.collect.masking import message as masked_message
 from kit.errors import TargetError
+from kit.evidence.instances import bare_name
 
 COMMAND_SECONDS, ALL_SECONDS = 60.0, 600.0
 COMMANDS_FILE = "commands.json"
@@ -90,7 +91,8 @@ def _revisions(asked: Asked, found: Iterable[Node]) -> Iterator[Command]:
 def _following(asked: Asked, found: Iterable[Node]) -> Iterator[Command]:
     """Yield the commands about the instances and secrets that the services name."""
     owners = [item for item in found if kind_of(item.value) in ("service", "revision")]
-    instances = dict.fromkeys([*asked.instances, *(_clean(row[3]) for item in owners for row in reference_rows(item))])
+    # A name is asked for as it should be: that it is not so is seen in the service's own export.
+    instances = dict.fromkeys([*asked.instances, *(bare_name(row[3]) for item in owners for row in reference_rows(item))])
     known = {name.rpartition(":")[2]: name for name in reversed(list(instances)) if name}
     for instance in filter(_INSTANCE.fullmatch, known.values()):
         yield from instance_commands(asked, instance)
@@ -104,11 +106,6 @@ _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]*")
 _INSTANCE = re.compile(rf"(?:{_PROJECT.pattern}:)?[a-z0-9][a-z0-9-]*")
 _REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
 _SECRET = re.compile(r"\w[\w-]*", re.ASCII)
-
-
-def _clean(instance: str) -> str:
-    # The name is asked for as it should be: that it is not so is seen in the service's own export.
-    return "".join(character for character in instance if character.isascii() and character.isprintable()).strip(" '\"")
 
 
 def _asked_for(gcloud: str, command: Command, deadline: float, tell: Tell) -> Answer:

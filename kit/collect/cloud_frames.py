@@ -1,22 +1,18 @@
-"""The evidence that cloud exports hold: each frame, the kind of item it is made of, its columns and its key."""
+"""The evidence that cloud exports hold: each frame, the kind of item it is made of, its columns and its key.
+
+Light on purpose: whoever lists the tables that there are needs no reader of exports.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from kit.collect.cloud_failures import command_rows
-from kit.collect.cloud_instances import flag_rows, instance_rows, policy_rows, user_rows, version_rows
-from kit.collect.cloud_json import Node
-from kit.collect.cloud_logs import log_rows
-from kit.collect.cloud_services import environment_rows, reference_rows, secret_rows, setting_rows
-from kit.collect.gcloud import Rows, binding_rows, revision_rows, service_rows, traffic_rows
 from kit.evidence.columns import Column, Dtype
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSpec:
-    """One evidence of this source: the kinds of item it is made of, and how an item becomes rows.
+    """One evidence of this source and the kinds of item it is made of; `cloud_rows` makes rows of an item.
 
     The first `key_columns` columns tell one row from another where two files hold the same thing.
     """
@@ -27,7 +23,6 @@ class FrameSpec:
     title: str
     grain: str
     columns: tuple[Column, ...]
-    rows: Callable[[Node], Rows]
     key_columns: int
 
 
@@ -77,7 +72,7 @@ _REVISIONS = (
 _BINDINGS = (_name("resource"), _name("role"), _name("member"), _fact("condition_title"), *_PLACE)
 _POLICIES = (
     _name("resource"),
-    _fact("resource_kind", unit="project, folder, organization, secret, …"),
+    _fact("resource_kind", unit="project, folder, organization, secret, secret or project, …"),
     _name("resource_name"),
     *_PLACE,
 )
@@ -153,13 +148,11 @@ _BOTH = ("service", "revision")
 _POLICY = ("policy", "ancestor policy")
 
 FRAMES = (
-    FrameSpec("services", ("service",), "services", "Cloud Run services", "one row per service", _SERVICES, service_rows, 1),
-    FrameSpec("traffic", ("service",), "services", "Traffic", "one row per target of a service", _TRAFFIC, traffic_rows, 3),
-    FrameSpec("revisions", ("revision",), "revisions", "Revisions", "one row per revision", _REVISIONS, revision_rows, 2),
-    FrameSpec(
-        "iam_bindings", _POLICY, "IAM policies", "IAM bindings", "one row per member of a binding", _BINDINGS, binding_rows, 4
-    ),
-    FrameSpec("iam_policies", _POLICY, "IAM policies", "IAM policies", "one row per policy", _POLICIES, policy_rows, 1),
+    FrameSpec("services", ("service",), "services", "Cloud Run services", "one row per service", _SERVICES, 1),
+    FrameSpec("traffic", ("service",), "services", "Traffic", "one row per target of a service", _TRAFFIC, 3),
+    FrameSpec("revisions", ("revision",), "revisions", "Revisions", "one row per revision", _REVISIONS, 2),
+    FrameSpec("iam_bindings", _POLICY, "IAM policies", "IAM bindings", "one row per member of a binding", _BINDINGS, 4),
+    FrameSpec("iam_policies", _POLICY, "IAM policies", "IAM policies", "one row per policy", _POLICIES, 1),
     FrameSpec(
         "instance_references",
         _BOTH,
@@ -167,15 +160,12 @@ FRAMES = (
         "Named instances",
         "one row per name of an instance",
         _REFERENCES,
-        reference_rows,
         4,
     ),
-    FrameSpec("environment", _BOTH, "services", "Environment", "one row per variable", _ENVIRONMENT, environment_rows, 4),
-    FrameSpec("secret_references", _BOTH, "services", "Wanted secrets", "one row per use of a secret", _SECRETS, secret_rows, 6),
-    FrameSpec("runtime_settings", _BOTH, "services", "Runtime settings", "one row per setting", _SETTINGS, setting_rows, 3),
-    FrameSpec(
-        "secret_versions", ("secret version",), "secrets' versions", "Secrets", "one row per version", _VERSIONS, version_rows, 2
-    ),
+    FrameSpec("environment", _BOTH, "services", "Environment", "one row per variable", _ENVIRONMENT, 4),
+    FrameSpec("secret_references", _BOTH, "services", "Wanted secrets", "one row per use of a secret", _SECRETS, 6),
+    FrameSpec("runtime_settings", _BOTH, "services", "Runtime settings", "one row per setting", _SETTINGS, 3),
+    FrameSpec("secret_versions", ("secret version",), "secrets' versions", "Secrets", "one row per version", _VERSIONS, 2),
     FrameSpec(
         "sql_instances",
         ("instance",),
@@ -183,7 +173,6 @@ FRAMES = (
         "Cloud SQL instances",
         "one row per instance",
         _SQL,
-        instance_rows,
         1,
     ),
     FrameSpec(
@@ -193,11 +182,10 @@ FRAMES = (
         "Database flags",
         "one row per flag that is set",
         _SQL_FLAGS,
-        flag_rows,
         2,
     ),
-    FrameSpec("sql_users", ("database user",), "database users", "Database users", "one row per user", _SQL_USERS, user_rows, 2),
-    FrameSpec("log_signatures", ("log entry",), "log entries", "Errors in the log", "one row per entry", _LOG, log_rows, 9),
+    FrameSpec("sql_users", ("database user",), "database users", "Database users", "one row per user", _SQL_USERS, 2),
+    FrameSpec("log_signatures", ("log entry",), "log entries", "Errors in the log", "one row per entry", _LOG, 9),
     FrameSpec(
         "cloud_commands",
         ("command",),
@@ -205,7 +193,6 @@ FRAMES = (
         "Commands of the collection",
         "one row per command",
         _COMMANDS,
-        command_rows,
         7,
     ),
 )

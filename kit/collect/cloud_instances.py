@@ -9,7 +9,8 @@ from kit.collect.gcloud import Rows, resource_of
 from kit.collect.logs import moment
 
 _SECRET_POLICY = re.compile(r"secrets?[-_. ](?:get[-_.])?(?:iam[-_.])?policy[-_. ](.+?)(?:\.\w+)?", re.IGNORECASE)
-_SECRET_ROLES = re.compile(r"roles/secretmanager\.")
+# Roles that a resource of one API may carry in a policy of its own, and a project's policy never carries alone.
+_RESOURCE_ROLE = re.compile(r"roles/(secretmanager|run|iam|storage|artifactregistry|pubsub)\.")
 
 
 def instance_rows(item: Node) -> Rows:
@@ -66,7 +67,8 @@ def version_rows(item: Node) -> Rows:
 def policy_rows(item: Node) -> Rows:
     """Yield the one row of a policy: whose it is, as far as the file and its name tell."""
     kind, name = _whose(item)
-    yield resource_of(item), kind, name, item.file, item.pointer
+    policy = item if item.at("policy").value is None else item.at("policy")
+    yield resource_of(item), kind, name, item.file, policy.pointer
 
 
 def _whose(item: Node) -> tuple[str, str | None]:
@@ -75,7 +77,8 @@ def _whose(item: Node) -> tuple[str, str | None]:
     secret = _SECRET_POLICY.fullmatch(item.file)
     if secret:
         return "secret", secret[1]
-    roles = [binding.text("role") or "" for binding in item.items("bindings")]
-    if roles and all(_SECRET_ROLES.match(role) for role in roles):
-        return "secret or project", None
-    return "project", None
+    found = [_RESOURCE_ROLE.match(binding.text("role") or "") for binding in item.items("bindings")]
+    apis = {match[1] if match else None for match in found}
+    if len(apis) != 1 or None in apis:
+        return "project", None
+    return "secret or project" if apis == {"secretmanager"} else "resource or project", None

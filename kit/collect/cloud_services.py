@@ -105,6 +105,8 @@ def _settings(item: Node, template: Node) -> Iterator[tuple[str, Node, str | Non
     direct = annotation(template, "network-interfaces")
     yield "network interfaces", direct, direct.text() or (f"{len(interfaces.value)} of them" if interfaces.items() else None)
     yield "ingress", annotation(item, "ingress"), annotation(item, "ingress").text() or item.text("ingress")
+    containers = spec.at("containers")
+    yield "containers", containers, str(len(containers.items()))
     for setting, path in _PLAIN:
         node = spec.at(*path)
         yield setting, node, None if node.value is None else str(node.value)[:200]

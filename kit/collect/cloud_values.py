@@ -12,6 +12,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
+from kit.evidence.instances import instance_of
+
 Shape = Literal["connection string", "url", "instance name", "socket path", "IAM user", "address"]
 
 MASK = "***"
@@ -30,7 +32,6 @@ _DATABASES = re.compile(
 )
 _URL = re.compile(r"(?P<scheme>(?:jdbc:)?[a-z][a-z0-9+.-]*)://(?P<rest>.*)", re.I | re.DOTALL)
 _KEYWORD = re.compile(r"(\w+)\s*=\s*('(?:\\.|[^'\\])*'|\S*)", re.ASCII)
-_INSTANCE = re.compile(r"[a-z][a-z0-9.-]*(?::[a-z][a-z0-9-]*)?:[a-z]+-[a-z]+\d+(?:-[a-z])?:[a-z][a-z0-9-]*")
 _SOCKET = re.compile(r"/cloudsql/[^\s=@?&]+")
 _IAM_USER = re.compile(r"[a-z0-9-]+@[a-z0-9.-]+\.iam(?:\.gserviceaccount\.com)?")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?", re.ASCII)
@@ -90,15 +91,14 @@ def shape_of(value: str) -> Shape | None:
         return "connection string"
     if _URL.fullmatch(core):
         return "url"
-    for pattern, shape in _PATTERNS:
-        if pattern.fullmatch(core):
-            return shape
-    return None
+    named = instance_of(core)
+    if named and (named.has_region or named.region_of_zone):
+        return "instance name"
+    return next((shape for pattern, shape in _PATTERNS if pattern.fullmatch(core)), None)
 
 
 _PATTERNS: tuple[tuple[re.Pattern[str], Shape], ...] = (
     (_SOCKET, "socket path"),
-    (_INSTANCE, "instance name"),
     (_IAM_USER, "IAM user"),
     (_ADDRESS, "address"),
 )

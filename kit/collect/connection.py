@@ -250,6 +250,7 @@ _used_passwords: set[str] = set()
 
 
 def remember_password(connection: Any) -> None:
+    """Keep the password that a connection has used, for what may not be shown; None is no connection."""
     if connection is not None and connection.password:
         _used_passwords.add(connection.password.decode("utf-8", "replace"))
 
@@ -278,8 +279,12 @@ def _opened(conninfo: str, given: dict[str, Any], options: dict[str, Any]) -> ps
 
 
 def _cancel(driver: psycopg.Connection[Any]) -> None:
-    with contextlib.suppress(psycopg.Error):
+    try:
         driver.cancel_safe(timeout=CANCEL_SECONDS)
+    except psycopg.Error:
+        # Google's connector takes one connection and no cancel after it: what cannot be cancelled is ended.
+        with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(driver.pgconn.socket)) as endpoint:
+            endpoint.shutdown(socket.SHUT_RDWR)
 
 
 def _settings_statement() -> str:

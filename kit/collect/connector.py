@@ -14,6 +14,8 @@ import logging
 import os
 import re
 import socket
+import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -25,7 +27,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from kit.collect.connector_faults import RENEWAL, Asked, connection_words, login_words
+from kit.collect.connector_faults import Asked, connection_words, login_words, renewal
 from kit.errors import CaptureError, MissingTier
 
 SOCKETS = "/cloudsql"
@@ -33,13 +35,16 @@ ENDPOINT_VARIABLE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_SQL"
 LOGIN_SECONDS = 5.0
 CONNECT_SECONDS = 9.0
 SOCKET_SECONDS = 4.0
+LIBPQ_SECONDS = 5
 CLOSE_SECONDS = 3.0
+LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 # The order in which an instance's addresses are asked for: most have one alone.
 _ADDRESSES = {"public": "PUBLIC", "private": "PRIVATE", "PSC": "PSC"}
 # The way is the connector's own affair: it encrypts, and libpq sees a local socket.
 _WAY = {"host", "hostaddr", "port", "channel_binding", "gssencmode", "requirepeer", "connect_timeout"}
 _SCOPES = ["https://www.googleapis.com/auth/sqlservice.admin"]
 _OPEN: dict[str, _Connector] = {}
+_LIMITING = threading.Lock()
 # Tokens that were used: no output may hold them, also after the connector was closed.
 _used_tokens: set[str] = set()
 
@@ -55,6 +60,7 @@ def through_google(instance: str) -> Iterator[str]:
         yield host
         return
     _refuse_missing_tier()
+    _refuse_long_folder()
     connector = _Connector(instance, _endpoint())
     try:
         connector.log_in()
@@ -80,10 +86,11 @@ def connect(given: Mapping[str, Any], **options: Any) -> psycopg.Connection[Any]
         return None
     own = {key: value for key, value in given.items() if not key.startswith("ssl") and key not in _WAY}
     user, name, password = own.pop("user", None), own.pop("dbname", None), own.pop("password", None)
-    seconds = int(options.pop("connect_timeout", given.get("connect_timeout", 5)))
-    iam = _is_iam(user or os.environ.get("PGUSER")) and not password
-    login = {"user": user or os.environ.get("PGUSER"), "db": name, "password": password, "enable_iam_auth": iam}
-    return connector.connect(**own, **login, timeout=seconds, **options)
+    who = user or os.environ.get("PGUSER")
+    iam = _is_iam(who) and not password
+    seconds = _seconds(options.pop("connect_timeout", given.get("connect_timeout")))
+    login = {"user": who, "db": name, "password": password, "enable_iam_auth": iam, "timeout": seconds}
+    return connector.connect(**own, **login, **options)
 
 
 def used_tokens() -> set[str]:
@@ -108,11 +115,11 @@ class _Connector:
         self._thread.start()
         if not wait([self._ready], LOGIN_SECONDS).done:
             words = f"Google's application default credentials gave no token in {LOGIN_SECONDS:.0f} s."
-            raise CaptureError(words, RENEWAL)
+            raise CaptureError(words, renewal())
         error = self._ready.exception()
         if error is not None:
             # The library's own words may hold a token; `from None` keeps them out of tracebacks.
-            raise CaptureError(login_words(error), RENEWAL) from None
+            raise CaptureError(*login_words(error)) from None
 
     def connect(self, **login: Any) -> psycopg.Connection[Any]:
         """Return a connection to the first kind of address that the instance has; psycopg.OperationalError if none comes."""
@@ -121,7 +128,9 @@ class _Connector:
             address = self._addresses[0]
             try:
                 return self._connected(_ADDRESSES[address], login, end - time.monotonic())
-            except psycopg.Error:
+            except psycopg.Error as error:
+                # The socket in libpq's words is the library's own, and gone.
+                error.args = (re.sub(r'on socket "[^"]*"', "through Google's connector", str(error), count=1),)
                 raise
             except Exception as error:
                 if type(error).__name__ != "CloudSQLIPTypeError" or not self._addresses[1:]:
@@ -186,12 +195,13 @@ class _Connector:
 def _limited_sockets() -> Iterator[None]:
     # The library opens its socket, and shakes hands on it, without any limit, in the thread of its event loop: a firewall
     # that drops packets would hold that thread for two minutes. The default is all that it heeds.
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SOCKET_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    with _LIMITING:
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(SOCKET_SECONDS)
+        try:
+            yield
+        finally:
+            socket.setdefaulttimeout(before)
 
 
 def _credentials() -> Any:
@@ -209,6 +219,12 @@ def _credentials() -> Any:
 def _account(credentials: Any) -> str | None:
     names = (getattr(credentials, key, None) for key in ("service_account_email", "account"))
     return next((name for name in names if isinstance(name, str) and "@" in name), None)
+
+
+def _seconds(given: Any) -> int:
+    """Return libpq's limit for its part: never longer than for the whole, also where 0 stands for "no limit"."""
+    text = str(given or "")
+    return min(int(text) or LIBPQ_SECONDS, LIBPQ_SECONDS) if text.isdecimal() and len(text) < 9 else LIBPQ_SECONDS
 
 
 def _is_iam(user: Any) -> bool:
@@ -233,9 +249,18 @@ def _refuse_missing_tier() -> None:
     except ModuleNotFoundError:
         words = "A target with `cloudsql` needs the extra [cloudsql], which is not installed."
         raise MissingTier(words, "pip install 'incident-kit[cloudsql]'") from None
-    for name in ("google.cloud.sql.connector", "google.auth"):
-        # Without a handler Python prints a library's warnings, and this one's may hold an answer of the API.
-        logging.getLogger(name).addHandler(_SILENT)
+    # Its messages repeat the answers of the API, and nobody can say what these hold.
+    logging.getLogger("google.cloud.sql.connector").setLevel(logging.CRITICAL)
+    # Without a handler Python prints a library's warnings.
+    logging.getLogger("google.auth").addHandler(_SILENT)
+
+
+def _refuse_long_folder() -> None:
+    # The library makes a socket in a folder of its own there, and where the system refuses the path it leaves both behind.
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(f"{folder}/tmp12345678/.s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
+        words = f"The folder for temporary files has too long a path for a socket in it: {folder}."
+        raise CaptureError(words, "Set TMPDIR to a shorter one, such as /tmp.")
 
 
 _SILENT = logging.NullHandler()

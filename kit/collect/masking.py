@@ -29,10 +29,10 @@ _OPEN_OPTION_NAMES = """
     effective_cache_size session_replication_role log_statement log_min_duration_statement host port dbname
     fetch_size use_remote_estimate
 """
-_OPEN_OPTIONS = frozenset(_OPEN_OPTION_NAMES.split())
+OPEN_OPTIONS = frozenset(_OPEN_OPTION_NAMES.split())
 # Settings that may hold a command line, a connection string or a value of the application's own.
-_CLOSED_CATEGORIES = ("Customized Options",)
-_CLOSED_SETTINGS = re.compile(
+CLOSED_CATEGORIES = ("Customized Options",)
+CLOSED_SETTINGS = re.compile(
     r"conninfo|command|passphrase|password|secret|token|key_file|_key$|jwt|restore_|archive_cleanup|recovery_end", re.I
 )
 MASKED = "<masked>"
@@ -77,14 +77,14 @@ def mask_expression(text: str) -> str:
 
 def option_value(name: str, value: str) -> str:
     """Return the option's value where its name is on the allow-list, else `<masked>`."""
-    return value if name.lower() in _OPEN_OPTIONS else MASKED
+    return value if name.lower() in OPEN_OPTIONS else MASKED
 
 
 def setting_value(name: str, value: str, category: str) -> str:
     """Return a server setting's value, masked where it may hold a command, a secret or an application's own value."""
-    if name in _OPEN_OPTIONS:
+    if name in OPEN_OPTIONS:
         return value
-    closed = category in _CLOSED_CATEGORIES or "." in name or _CLOSED_SETTINGS.search(name)
+    closed = category in CLOSED_CATEGORIES or "." in name or CLOSED_SETTINGS.search(name)
     return MASKED if closed and value else value
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kit.evidence.columns import Column
 
-SourceKind = Literal["postgres", "cloud"]
+SourceKind = Literal["postgres", "cloud", "strings", "pooler", "services"]
 GapKind = Literal["not permitted", "unsupported", "timed out", "locked", "failed", "not reached", "not given"]
 
 
@@ -84,7 +84,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One place evidence came from: a database as one identity, or a folder of cloud exports."""
+    """One place evidence came from: a database as one identity, a folder of cloud exports, or the probes of services."""
 
     name: str
     kind: SourceKind

@@ -12,7 +12,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from kit.analyze.document import FindingEntry, LayerEntry, ResultEntry, Verdict, result_entries
+from kit.analyze.document import FindingEntry, ResultEntry, Verdict, result_entries
 from kit.analyze.findings import LADDER, SEVERITIES, Result, quoted
 from kit.checks import SECTIONS, Check
 from kit.present import theme
@@ -99,27 +99,6 @@ class Findings(Display):
         unseen = sum(1 for result in self.results if result.source and result.status in ("skipped", "failed"))
         tail = f" {counted(unseen, 'check')} could not be made." if unseen else ""
         return f"{counted(len(found), 'finding')}: {', '.join(counts)}.{tail}" if found else f"No findings.{tail}"
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Ladder(Display):
-    """The layers from the bottom rung to the top, each with its status in sign and word."""
-
-    layers: tuple[LayerEntry, ...]
-
-    def __init__(self, layers: Iterable[LayerEntry]) -> None:
-        object.__setattr__(self, "layers", tuple(layers))
-
-    @override
-    def html(self) -> Markup:
-        table = element("table", element("tbody", *map(_rung, self.layers)), style="border-collapse:collapse", css="kit-ladder")
-        return element("div", table, style="overflow-x:auto", css="kit-scroll", tabindex="0")
-
-    @override
-    def text(self) -> str:
-        return "\n".join(
-            f"{theme.STATUS_SIGNS[e.status]} {e.layer:<25}{e.status:<14}{visible(e.reason)}".rstrip() for e in self.layers
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,20 +230,7 @@ def evidence_text(finding: FindingEntry) -> str:
 
 
 _NAMED_IN_SQL = frozenset(
-    {
-        "table",
-        "view",
-        "materialized view",
-        "index",
-        "schema",
-        "role",
-        "database",
-        "sequence",
-        "column",
-        "relation",
-        "policy",
-        "constraint",
-    }
+    {"materialized view"} | set("table view index schema role database sequence column relation policy constraint".split())
 )
 
 
@@ -300,17 +266,6 @@ def _origin(result: ResultEntry, finding: FindingEntry) -> str:
 
 def _finding_record(result: ResultEntry, finding: FindingEntry) -> dict[str, Any]:
     return {"check": result.check, "source": result.source, **finding.model_dump(mode="json", by_alias=True)}
-
-
-def _rung(entry: LayerEntry) -> Markup:
-    cell = "padding:3px 16px 3px 0;text-align:left;vertical-align:top"
-    status = badge(theme.STATUS_SIGNS[entry.status], entry.status, theme.STATUS_COLOURS[entry.status])
-    cells = [
-        element("th", entry.layer, style=cell, scope="row"),
-        element("td", status, style=cell),
-        element("td", entry.reason, style=cell),
-    ]
-    return element("tr", *cells)
 
 
 def _reasons(messages: Sequence[str]) -> str:

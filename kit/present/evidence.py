@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 from typing_extensions import override
 
-from kit.analyze.document import ChangeEntry, Hypothesis, ResultEntry
+from kit.analyze.document import ChangeEntry, ResultEntry
 from kit.evidence.model import Capture, Evidence, Gap, Source
-from kit.present.displays import Display, Results, entries
+from kit.present.displays import Display, Results, Sentence, entries
 from kit.present.markup import Markup, element, folded, paragraph, preformatted
 from kit.present.tables import ROW_LIMIT, Table
 from kit.present.text import counted, milliseconds_text, seconds_text, utc_text, visible
@@ -156,21 +156,13 @@ def clean(results: Results) -> Listing:
     return Listing(f"Clean: {counted(len(rows), 'check')}.", _frame(rows, ("layer", "check", "source", "examined")))
 
 
-def hypotheses(stated: Iterable[Hypothesis]) -> Listing:
-    """Return the stated causes with what speaks for and against each."""
-    rows = [(f"{_HYPOTHESIS_SIGNS[h.status]} {h.status}", h.statement, ", ".join(h.for_), ", ".join(h.against)) for h in stated]
-    words = f"{counted(len(rows), 'hypothesis', 'hypotheses')}." if rows else "No hypothesis was stated."
-    return Listing(words, _frame(rows, ("status", "statement", "for", "against")))
-
-
-def changes(altered: Iterable[ChangeEntry]) -> Listing:
-    """Return the changes by the time they happened."""
-    ordered = sorted(altered, key=lambda change: change.at)
-    rows = [(c.at, c.effective_at, c.kind, c.summary, c.source, c.outcome) for c in ordered]
-    frame = _frame(rows, ("at", "effective_at", "kind", "summary", "source", "outcome"))
-    times = {name: pd.to_datetime(frame[name], utc=True) for name in ("at", "effective_at")}
-    words = f"{counted(len(rows), 'change')}." if rows else "No change is known."
-    return Listing(words, frame.assign(**times))
+def notes(altered: Iterable[ChangeEntry]) -> Display:
+    """Return what people have noted, by time; where nobody has, the sentence that says how."""
+    rows = [(c.at, c.summary) for c in sorted(altered, key=lambda change: change.at) if c.kind == "note"]
+    if not rows:
+        return Sentence("Nobody has noted anything. To note something: kit note CASE TEXT.")
+    frame = _frame(rows, ("at", "note"))
+    return Listing(f"{counted(len(rows), 'note')}.", frame.assign(at=pd.to_datetime(frame["at"], utc=True)))
 
 
 def unseen_rows(result: ResultEntry) -> list[tuple[str, str, str, str, str]]:
@@ -181,7 +173,6 @@ def unseen_rows(result: ResultEntry) -> list[tuple[str, str, str, str, str]]:
     return [(*head, "the whole check", f"{result.status}: {result.reason or 'no reason given'}")] if whole else rows
 
 
-_HYPOTHESIS_SIGNS = {"supported": "✓", "refuted": "✗", "open": "?"}
 _SOURCE_COLUMNS = ("source", "asked as", "from", "database", "server", "version", "search_path", "role is")
 
 

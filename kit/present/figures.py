@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 
 from kit.analyze.document import ChangeEntry
-from kit.analyze.findings import LADDER, SEVERITIES
 from kit.present import theme
 from kit.present.access_map import access_by_schema
-from kit.present.displays import Results, Sentence, entries
+from kit.present.displays import Sentence
 from kit.present.plots import BAR_LIMIT, Bar, Figure, Series, bars, stacked, timeline
 from kit.present.text import bytes_text, count_text, counted, milliseconds_text, utc_text, visible
 
@@ -20,7 +19,6 @@ __all__ = [
     "access_by_schema",
     "blocking_chart",
     "change_timeline",
-    "layer_chart",
     "statement_time_chart",
     "table_bytes_chart",
     "wait_chart",
@@ -96,17 +94,6 @@ def change_timeline(changes: Iterable[ChangeEntry], *, since: datetime | None = 
     kinds = ", ".join(dict.fromkeys(visible(change.kind) for change in ordered))
     alt = f"{counted(len(ordered), 'change')} from {utc_text(ordered[0].at)} to {utc_text(ordered[-1].at)}: {kinds}."
     return timeline(ordered, alt, since, until)
-
-
-def layer_chart(results: Results) -> Shown:
-    """Draw the findings per layer, by severity."""
-    found = [(finding.layer, finding.severity) for result in entries(results) for finding in result.findings]
-    if not found:
-        return Sentence("No findings.")
-    layers = [layer for layer in LADDER if any(layer == place for place, _ in found)]
-    series = [Series(s, [found.count((layer, s)) for layer in layers], theme.SEVERITY_COLOURS[s]) for s in SEVERITIES]
-    alt = f"{counted(len(found), 'finding')} in {counted(len(layers), 'layer')}."
-    return stacked("Findings by layer", list(layers), series, alt, count_text)
 
 
 _LOCK = "waits for Lock"

@@ -17,6 +17,13 @@ STATUS_SIGNS = {"cleared": "✓", "broken": "✗", "not examined": "?", "out of 
 VERDICT_COLOURS = {"broken": "#b42318", "healthy": "#2e6b3f", "open": "#8a5300"}
 VERDICT_SIGNS = {"broken": "✗", "healthy": "✓", "open": "?"}
 
+HYPOTHESIS_COLOURS = {"supported": "#3f5f8f", "refuted": "#666d75", "open": "#8a5300"}
+HYPOTHESIS_SIGNS = {"supported": "✓", "refuted": "✗", "open": "?"}
+
+# The steps of an attempt to connect, in the words of the layers.
+STEP_SIGNS = {"ok": "✓", "failed": "✗", "not reached": "?", "skipped": "–"}
+STEP_COLOURS = {"ok": "#2e6b3f", "failed": "#b42318", "not reached": "#8a5300", "skipped": "#666d75"}
+
 NOTEBOOK_SIGNS = {"ok": "✓", "error": "✗", "timeout": "✗", "dead kernel": "✗", "not run": "–"}
 
 ACCESS_COLOURS = {"allowed": "#2e6b3f", "partly": "#8a5300", "denied": "#b42318", "unknown": "#666d75"}

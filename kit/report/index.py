@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from markupsafe import Markup
+
 from kit import checks
 from kit.analyze.document import ChangeEntry, FindingEntry, FindingsDocument, ResultEntry
 from kit.analyze.findings import SEVERITIES, Layer, Severity
@@ -14,6 +16,7 @@ from kit.analyze.symptom import parse_symptom
 from kit.evidence.model import Cost
 from kit.present.displays import evidence_text, measured_text, subject_text
 from kit.present.evidence import evidence_anchor, unseen_rows
+from kit.present.ladder import Ladder, asked_by
 from kit.report.assets import folder_policy, render
 from kit.report.pages import PageLink
 
@@ -72,6 +75,7 @@ def index_values(
         "document": document,
         "provenance": provenance,
         "case": document.case,
+        "ladder": Markup(_ladder(document, provenance).html()),
         "groups": _groups(cards),
         "counts": {severity: sum(1 for card in cards if card.finding.severity == severity) for severity in SEVERITIES},
         "unseen": [
@@ -83,6 +87,11 @@ def index_values(
         "notebooks": _notebooks(document, pages),
         "places": {card.finding.fingerprint: card.id for card in cards},
     }
+
+
+def _ladder(document: FindingsDocument, provenance: ReportProvenance) -> Ladder:
+    """Return the picture that the triage notebook opens with."""
+    return Ladder(document.layers, [asked_by(source.name, source.role, source.vantage) for source in provenance.sources])
 
 
 def _cards(document: FindingsDocument, pages: set[str], *, single: bool) -> list[Card]:

@@ -16,6 +16,7 @@ from typing import Any
 from kit.analyze.document import FindingsDocument, NotebookEntry
 from kit.case import folders
 from kit.case.collecting import collected
+from kit.case.declared import secrets_of
 from kit.case.judging import Question, judged
 from kit.case.notes import with_notes
 from kit.collect import connection
@@ -182,13 +183,14 @@ def _with_notebooks(document: FindingsDocument, names: Mapping[str, Path], outco
 
 
 def _target_secrets(target: Target) -> set[str]:
-    return {secret for source in target.databases for secret in connection.known_secrets(source.conninfo)}
+    found = {secret for conninfo in target.conninfos for secret in connection.known_secrets(conninfo)}
+    return found | secrets_of(target.strings)
 
 
 def _names(target: Target, captured: Capture) -> set[str]:
     """Return the names that stand in any report: a password that equals one of them cannot be told from it."""
     identities = [source.identity for source in captured.sources if source.identity is not None]
-    asked = [connection.parameters(source.conninfo) for source in target.databases]
+    asked = [connection.parameters(conninfo) for conninfo in target.conninfos]
     given = {str(parts[key]) for parts in asked for key in ("user", "dbname", "host", "service") if parts.get(key)}
     return given | {name for who in identities for name in (who.user, who.database)}
 

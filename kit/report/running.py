@@ -38,7 +38,7 @@ def order_of(
     _refuse_unknown_layers(resolved)
     question = Question(
         case=folders.checked_name(case),
-        symptom=symptom and secrecy_of(source.conninfo for source in resolved.databases).text(symptom),
+        symptom=symptom and secrecy_of(resolved.conninfos).text(symptom),
         since=begin,
         until=end,
         thresholds=_thresholds(thresholds),
@@ -52,7 +52,7 @@ def with_hypotheses(order: Order, given: Sequence[str]) -> Order:
     """Return the order with the stated causes: those of the target, then `TEXT=check,check`; ParameterError for a wrong one."""
     known = checks.registry()
     all_stated = dict.fromkeys([*stated(order.target), *(parse_stated(text, known) for text in given)])
-    secrecy = secrecy_of(source.conninfo for source in order.target.databases)
+    secrecy = secrecy_of(order.target.conninfos)
     masked = tuple(replace(one, statement=secrecy.text(one.statement)) for one in all_stated)
     return replace(order, question=replace(order.question, hypotheses=masked))
 

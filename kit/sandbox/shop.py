@@ -31,7 +31,6 @@ from kit.sandbox.server import Server
 DATABASE = "shop"
 PATIENCE_SECONDS = 10.0
 WINDOW = timedelta(hours=4)
-CLOUD_EXPORTS = ("service.json", "revisions.json", "iam-policy.json", "audit-log.json")
 # A prime, so that the calls of a statement are spread over all its numbers.
 _STRIDE = 7919
 _STAGED = files("kit.sandbox") / "staged"
@@ -146,12 +145,12 @@ def make_secrets() -> Secrets:
 def write_cloud_exports(folder: Path, now: datetime, secrets: Secrets) -> None:
     """Write into `folder` what gcloud would print of the shop's project, with times that lead up to `now`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in CLOUD_EXPORTS:
-        template = (_STAGED / "cloud" / name).read_text(encoding="utf-8")
+    for staged in (_STAGED / "cloud").iterdir():
+        template = staged.read_text(encoding="utf-8")
         timed = re.sub(r"\{\{-([\ddhms]+)\}\}", lambda found: _ago(now, found[1]), template)
         text = timed.replace("{{payments_key}}", secrets.payments_key)
         json.loads(text)
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / staged.name).write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

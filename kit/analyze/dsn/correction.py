@@ -8,7 +8,14 @@ from urllib.parse import quote
 
 from kit.analyze.dsn.characters import is_invisible
 from kit.analyze.dsn.findings import Subject
-from kit.analyze.dsn.instances import SOCKET_FILE, SOCKET_PATH_BYTES, connection_name, instance_of, without_socket_file
+from kit.analyze.dsn.instances import (
+    SOCKET_FILE,
+    SOCKET_PATH_BYTES,
+    connection_name,
+    instance_of,
+    socket_path_bytes,
+    without_socket_file,
+)
 from kit.analyze.dsn.masking import MASK
 from kit.analyze.dsn.problems_dialect import is_allowed
 from kit.analyze.dsn.problems_place import LOCAL, VARIABLE
@@ -106,7 +113,7 @@ def _socket(subject: Subject, path: str) -> str:
     name = connection_name(folder)
     if name is not None:
         folder = f"/cloudsql/{_instance(subject, name)}"
-    is_long = len((folder + SOCKET_FILE).encode("utf-8", "surrogateescape")) > SOCKET_PATH_BYTES
+    is_long = socket_path_bytes(folder) > SOCKET_PATH_BYTES
     return "HOST" if is_long or any(sign in folder for sign in "?#&,") else folder
 
 

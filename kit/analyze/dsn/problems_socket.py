@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 from kit.analyze.dsn.characters import visible
 from kit.analyze.dsn.findings import DsnFinding, Subject
-from kit.analyze.dsn.instances import SOCKET_FILE, SOCKET_PATH_BYTES, connection_name, instance_of, without_socket_file
+from kit.analyze.dsn.instances import (
+    SOCKET_FILE,
+    SOCKET_PATH_BYTES,
+    connection_name,
+    instance_of,
+    socket_path_bytes,
+    without_socket_file,
+)
 from kit.analyze.findings import Severity
 
 _SHAPE = "/cloudsql/PROJECT:REGION:INSTANCE"
@@ -51,7 +58,7 @@ def _file_name(subject: Subject, socket: str) -> Iterator[DsnFinding]:
 
 
 def _length(socket: str) -> Iterator[DsnFinding]:
-    size = len((without_socket_file(socket) + SOCKET_FILE).encode("utf-8", "surrogateescape"))
+    size = socket_path_bytes(socket)
     if size > SOCKET_PATH_BYTES:
         message = f"The socket's path has {size} bytes with {SOCKET_FILE}; a Unix socket's path holds {SOCKET_PATH_BYTES}."
         yield _found("long_socket_paths", message, "Mount the socket under a shorter folder, or connect by TCP or a connector.")
@@ -82,6 +89,8 @@ def _expected(subject: Subject, name: str) -> Iterator[DsnFinding]:
     wanted, given = instance_of(subject.instance or ""), instance_of(name)
     if not wanted or not given or wanted == given:
         return
+    if given.region_of_zone == wanted.region and (given.project, given.name) == (wanted.project, wanted.name):
+        return  # the same instance by another name, which `zones_for_regions` says
     pairs = {"project": (given.project, wanted.project), "region": (given.region, wanted.region)}
     pairs["instance"] = (given.name, wanted.name)
     told = "; ".join(f"{part} {have} instead of {want}" for part, (have, want) in pairs.items() if have != want)

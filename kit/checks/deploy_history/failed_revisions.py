@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from kit.analyze.cloud_scope import place
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames
@@ -56,11 +57,13 @@ def _creation(item: tuple[int, Record]) -> tuple[datetime, str]:
 
 def _finding(position: int, row: Record, *, is_latest: bool) -> Finding:
     name, why = row["revision_name"] or "", row["ready_message"] or row["ready_reason"] or "no reason given"
-    place = "the latest" if is_latest else "an earlier one"
+    condition = f" ({row['ready_reason']})" if row["ready_reason"] and row["ready_message"] else ""
+    which = "the latest" if is_latest else "an earlier one"
     return Finding(
         severity="critical" if is_latest else "warning",
         subject=Subject("revision", name),
-        message=f"Revision {name}, {place} of service {row['service_name']}, is not ready: {why}",
+        message=f"Revision {name}, {which} of service {row['service_name']}, is not ready{condition}: {why} "
+        f"{place(row)}".rstrip(),
         remedy=_log_command(row) if is_latest else _describe_command(name),
         evidence=rows([position], "revisions"),
     )

@@ -24,9 +24,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from kit.analyze.cloud_iam import CONNECTING_ROLES, member_of
+from kit.analyze.cloud_scope import place
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import Threshold, rows
-from kit.checks.deploy_history._cloudsql import CONNECTING_ROLES, member_of
 from kit.evidence.model import Frames
 from kit.evidence.records import records
 
@@ -130,7 +131,7 @@ def _finding(severity: Any, position: int, revision: Record, grant: Record, prop
     return Finding(
         severity=severity,
         subject=Subject("revision", name),
-        message=f"Revision {name} was created {minutes:.1f} minutes {told}",
+        message=f"Revision {name} was created {minutes:.1f} minutes {told} {place(revision)}".rstrip(),
         # Not its deletion: it is evidence, and it harms nobody.
         remedy="Judge a fix only by a revision created after the grant: deploy once more.",
         evidence=rows([position], "revisions"),

@@ -21,6 +21,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from kit.analyze.cloud_scope import place
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames
@@ -53,7 +54,8 @@ def _judge_service(position: int, service: Record, targets: Sequence[tuple[int, 
         yield Finding(
             severity="warning",
             subject=Subject("revision", created),
-            message=f"Service {name} was last deployed as {created}; its latest ready revision is {ready or 'none'}.",
+            message=f"Service {name} was last deployed as {created}; its latest ready revision is {ready or 'none'}. "
+            f"{place(service)}".rstrip(),
             remedy=shlex.join(["gcloud", "run", "revisions", "describe", created]) + "\nMend what it names, then deploy again.",
             evidence=rows([position], "services"),
         )
@@ -67,7 +69,8 @@ def _pinned(service: str, ready: str, others: list[tuple[int, Record]]) -> Findi
     return Finding(
         severity="warning",
         subject=Subject("revision", ready),
-        message=f"{percent} % of the traffic of service {service} goes to {names}, not to its latest revision {ready}.",
+        message=f"{percent} % of the traffic of service {service} goes to {names}, not to its latest revision {ready}. "
+        f"{place(others[0][1])}".rstrip(),
         remedy=shlex.join(["gcloud", "run", "services", "update-traffic", service, "--to-latest"]),
         evidence=rows([row for row, _ in others], "traffic"),
         value=float(percent),

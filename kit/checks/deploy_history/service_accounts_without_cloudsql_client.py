@@ -20,16 +20,16 @@ https://cloud.google.com/sql/docs/postgres/roles-and-permissions
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_iam import policy_places
+from kit.analyze.cloud_iam import CONNECTING_ROLES, bindings_of_project, holds, may_hold, member_of, policy_places
 from kit.analyze.cloud_scope import place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
-from kit.checks.deploy_history._cloudsql import CONNECTING_ROLES, EVERYBODY, home_of, member_of, project_of
+from kit.checks.deploy_history._cloudsql import home_of
+from kit.evidence.instances import project_of
 from kit.evidence.model import Frames
 from kit.evidence.records import records
 
@@ -40,13 +40,11 @@ EXPLAINS = ("08001", "08006")
 SOURCE = "cloud"
 
 Record = Mapping[str, Any]
-_RESOURCE_ROLE = re.compile(r"roles/(secretmanager|run|iam|storage|artifactregistry|pubsub)\.")
-_CONTAINERS = ("group:", "domain:", "principalSet:")
 
 
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
     """Yield a critical finding for each service that the policy does not let connect."""
-    bindings = _of_projects(records(frames["iam_bindings"]))
+    bindings = bindings_of_project(frames)
     for position, service in enumerate(records(frames["services"])):
         if service["cloudsql_instances"]:
             yield from _judge_service(position, service, bindings, _proof(frames, service), policy_places(frames))
@@ -63,18 +61,7 @@ def _proof(frames: Frames, service: Record) -> str | None:
     return None
 
 
-def _of_projects(bindings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the bindings without the policies that can only be those of a secret, a service or an account."""
-    apis: dict[str, set[str]] = {}
-    for binding in bindings:
-        found = _RESOURCE_ROLE.match(binding["role"] or "")
-        apis.setdefault(binding["resource"], set()).add(found[1] if found else "")
-    return [binding for binding in bindings if apis[binding["resource"]] == {""} or len(apis[binding["resource"]]) > 1]
-
-
-def _judge_service(
-    position: int, service: Record, bindings: list[dict[str, Any]], proof: str | None, places: str
-) -> Iterator[Judgement]:
+def _judge_service(position: int, service: Record, bindings: list[Record], proof: str | None, places: str) -> Iterator[Judgement]:
     account = service["service_account"]
     reason = _why_unseen(service, bindings)
     if reason and account and proof:
@@ -83,7 +70,7 @@ def _judge_service(
         return
     if reason is None:
         yield Examined(1)
-    if account and _has_role(account, bindings):
+    if account and holds(account, CONNECTING_ROLES, bindings):
         return
     yield (
         NotExamined(service["service_name"] or "unnamed service", reason)
@@ -92,41 +79,19 @@ def _judge_service(
     )
 
 
-def _has_role(account: str, bindings: list[dict[str, Any]]) -> bool:
-    wanted = EVERYBODY | {member_of(account)}
-    return any(
-        binding["role"] in CONNECTING_ROLES and binding["member"] in wanted and binding["condition_title"] is None
-        for binding in bindings
-    )
-
-
-def _why_unseen(service: Record, bindings: list[dict[str, Any]]) -> str | None:
+def _why_unseen(service: Record, bindings: list[Record]) -> str | None:
     """Return why the policy does not decide on this service, or None where it does."""
     account = service["service_account"]
     if not account:
         return "the export names no service account"
-    if _has_role(account, bindings):
+    if holds(account, CONNECTING_ROLES, bindings):
         return None
     if not bindings:
         return "no file in the folder is a project's IAM policy with bindings"
     others = {project_of(name) for name in service["cloudsql_instances"]} - {home_of(account), None}
     if others and home_of(account):
         return "the instance is in another project than the service account, and a policy does not say whose it is"
-    return next((reason for binding in bindings if (reason := _maybe(account, binding))), None)
-
-
-def _maybe(account: str, binding: Record) -> str | None:
-    """Return how this binding might let the account connect after all, which the file cannot tell."""
-    role, member = binding["role"] or "", binding["member"]
-    if role in CONNECTING_ROLES and member.startswith(_CONTAINERS):
-        return f"{role} is given to {member}: cannot tell from this file whether the account is in it"
-    if member != member_of(account):
-        return None
-    if role in CONNECTING_ROLES:
-        return f"{role} is bound under the condition {binding['condition_title']!r}: cannot tell from this file"
-    if not role.startswith("roles/"):
-        return f"the custom role {role} is bound: cannot tell from this file what it permits"
-    return None
+    return may_hold(account, CONNECTING_ROLES, bindings)
 
 
 def _finding(position: int, service: Record, told: str = "") -> Finding:

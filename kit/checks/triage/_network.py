@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-from kit.analyze.cloud_connections import Connection
+from kit.analyze.cloud_connections import DATABASE_NAME, Connection
 from kit.analyze.cloud_scope import in_force
 from kit.evidence.model import Frames
 
 _SCHEMES = re.compile(r"postgres|mysql|mariadb|sqlserver|mssql|cockroach|prisma", re.IGNORECASE)
-_NAMES = re.compile(r"database|(?:^|_)(?:db|pg|postgres|sql|dsn)", re.IGNORECASE)
 
 
 def is_in_a_vpc(frames: Frames, service: str | None) -> bool:
@@ -22,4 +21,4 @@ def is_database(found: Connection) -> bool:
     """Return whether the variable leads to the database, by its scheme or its name, and not to another service."""
     if found.scheme is not None:
         return _SCHEMES.match(found.scheme) is not None
-    return found.row["value_shape"] == "connection string" or _NAMES.search(found.variable) is not None
+    return found.row["value_shape"] == "connection string" or DATABASE_NAME.search(found.variable) is not None

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kit.analyze.cloud_comparison import Comparison, compare_services, sharing
-from kit.analyze.cloud_scope import rows_of
+from kit.analyze.cloud_scope import place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames
@@ -45,14 +45,14 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
 def _finding(frames: Frames, left: str, right: str, instance: str, found: Comparison) -> Finding:
     words = [f"{difference.layer}: {difference.words}" for difference in found.differences[:_MOST]]
     more = f"; and {len(found.differences) - _MOST} more" if len(found.differences) > _MOST else ""
-    positions = [at for at, row in rows_of(frames, "services") if row["service_name"] in (left, right)]
+    own = [(at, row) for at, row in rows_of(frames, "services") if row["service_name"] in (left, right)]
     return Finding(
         severity="info",
         subject=Subject("service", f"{left} {right}"),
         message=f"Services {left} and {right} share instance {instance!r}. They agree in {_agreed(found)}. They differ in "
-        f"{'; '.join(words)}{more}.",
+        f"{'; '.join(words)}{more}. {' '.join(place(row) for _, row in own)}".rstrip(),
         remedy="If one of them works, what they agree in is cleared: begin with the first difference.",
-        evidence=rows(positions, "services"),
+        evidence=rows([at for at, _ in own], "services"),
         value=float(len(found.differences)),
         unit="differences",
     )

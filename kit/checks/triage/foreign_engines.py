@@ -58,7 +58,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
         if found is None:
             yield NotExamined(row["connection_name"] or "unnamed instance", "the export does not say which engine it is")
             continue
-        yield Examined(1)
+        yield Examined(1, f"{row['connection_name']} is {row['database_version']}")
         expected = _expected(frames, row["connection_name"])
         if expected and expected[0] != found[1]:
             yield _finding(position, row, *expected)

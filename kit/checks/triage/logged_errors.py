@@ -31,6 +31,7 @@ LAYER = "service"
 NEEDS = ("log_signatures",)
 SEVERITIES = ("critical", "warning", "info")
 EXPLAINS = ("08001", "08006", "28P01", "28000", "3D000", "42P01", "42703", "42501", "53300")
+WITNESS = True
 SOURCE = "cloud"
 
 Record = Mapping[str, Any]

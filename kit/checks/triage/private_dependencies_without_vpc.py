@@ -27,6 +27,8 @@ from kit.evidence.model import Frames
 LAYER = "service"
 NEEDS = ("runtime_settings", "environment")
 SEVERITIES = ("critical",)
+# What a service that waits for its cache looks like to those who wait for the service.
+EXPLAINS = ("08001", "08006", "57014")
 SOURCE = "cloud"
 
 
@@ -46,7 +48,7 @@ def _finding(found: Connection) -> Finding:
     command = gcloud("run", "services", "update", service, "--network=NETWORK", "--subnet=SUBNET")
     return Finding(
         severity="critical",
-        subject=Subject("setting", f"{service} {found.variable}"),
+        subject=Subject("setting", found.variable, service),
         message=f"{found.variable} of service {service} leads to the private address {found.host}, and the service is in no VPC "
         f"(neither connector nor network interface): it cannot get there. {place(found.row)}",
         remedy=f"{command}\nName the network in which {found.host} is.",

@@ -39,7 +39,7 @@ EXPLAINS_ABSENCE = True
 
 _DATABASES_SHOWN = 3
 # No application's migrations run in these, and they let nobody in.
-_PROVIDERS = frozenset({"cloudsqladmin", "rdsadmin", "azure_maintenance", "azure_sys"})
+PROVIDERS = frozenset({"cloudsqladmin", "rdsadmin", "azure_maintenance", "azure_sys"})
 
 
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterator[Judgement]:
@@ -69,7 +69,7 @@ def _examined(frames: Frames, *, is_found: bool) -> Iterable[Judgement]:
     if "other_databases" not in frames:
         gap = frames.gaps.get("other_databases")
         return [NotExamined("other databases", gap.reason if gap else "not captured")]
-    databases = [row for row in records(frames["other_databases"]) if row["database_name"] not in _PROVIDERS]
+    databases = [row for row in records(frames["other_databases"]) if row["database_name"] not in PROVIDERS]
     unread = [row for row in databases if row["status"] != "read" and not is_found]
     # This database is one of those that were looked at.
     read = 1 + sum(row["status"] == "read" for row in databases)

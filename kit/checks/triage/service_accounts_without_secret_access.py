@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_iam import bindings_of_project, bindings_of_secret, holds, may_hold, policy_places
+from kit.analyze.cloud_iam import bindings_for_secret, bindings_of_project, bindings_of_secret, holds, may_hold, policy_places
 from kit.analyze.cloud_scope import Row, gcloud, in_force, name_of, place, refused, rows_of, serving
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
@@ -66,18 +66,14 @@ def _judge(frames: Frames, wanted: Row, account: str | None) -> Iterator[Judgeme
         yield NotExamined(f"{name_of(row)} {secret}", reason)
         return
     yield Examined(1)
-    if not holds(account or "", READING_ROLES, _bindings(frames, secret)):
+    if not holds(account or "", READING_ROLES, bindings_for_secret(frames, secret)):
         yield _finding(wanted, account or "", f"no policy gives it a role that reads it {policy_places(frames)}")
-
-
-def _bindings(frames: Frames, secret: str) -> list[Record]:
-    return [*bindings_of_project(frames), *(bindings_of_secret(frames, secret) or [])]
 
 
 def _why_unseen(frames: Frames, account: str | None, secret: str) -> str | None:
     if not account:
         return "the export names no service account"
-    bindings = _bindings(frames, secret)
+    bindings = bindings_for_secret(frames, secret)
     if holds(account, READING_ROLES, bindings):
         return None
     if maybe := may_hold(account, READING_ROLES, bindings):

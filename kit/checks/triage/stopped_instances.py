@@ -42,7 +42,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
         if row["state"] is None or row["activation_policy"] is None:
             yield NotExamined(row["connection_name"] or "unnamed instance", "the export does not say whether it is started")
             continue
-        yield Examined(1)
+        yield Examined(1, f"{row['connection_name']} is {row['state']}, activation policy {row['activation_policy']}")
         yield from _judge(position, row)
 
 

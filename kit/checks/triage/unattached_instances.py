@@ -17,13 +17,13 @@ References: https://cloud.google.com/sql/docs/postgres/connect-run
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from kit.analyze.cloud_connections import Connection, connections
+from kit.analyze.cloud_connections import DATABASE_NAME, Connection, connections
 from kit.analyze.cloud_scope import Row, gcloud, in_force, name_of, owners_in_force, place
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
+from kit.checks.triage._network import is_in_a_vpc
 from kit.evidence.model import Frames
 
 LAYER = "configuration"
@@ -31,8 +31,6 @@ NEEDS = ("instance_references", "environment")
 SEVERITIES = ("critical",)
 EXPLAINS = ("08001", "08006")
 SOURCE = "cloud"
-
-_DATABASE = re.compile(r"database|(?:^|_)(?:db|pg|postgres|sql|dsn)", re.IGNORECASE)
 
 
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
@@ -58,11 +56,10 @@ def _judge(frames: Frames, service: str, references: list[Row], wanted: list[Con
 
 def _hidden(frames: Frames, service: str) -> str | None:
     """Return the variable that may hold a connection string which is not seen; None where the network leads elsewhere too."""
-    own = [row for _, row in in_force(frames, "runtime_settings") if row["service_name"] == service]
-    if any(row["value"] for row in own if row["setting"] in ("VPC connector", "network interfaces")):
+    if is_in_a_vpc(frames, service):
         return None
     secret = [r for _, r in in_force(frames, "environment") if r["service_name"] == service and r["value_kind"] == "secret"]
-    return next((str(row["variable_name"]) for row in secret if _DATABASE.search(row["variable_name"])), None)
+    return next((str(row["variable_name"]) for row in secret if DATABASE_NAME.search(row["variable_name"])), None)
 
 
 def _unmounted(found: Connection, mounted: set[str]) -> Finding:

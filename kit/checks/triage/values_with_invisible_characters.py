@@ -15,10 +15,9 @@ References: https://cloud.google.com/run/docs/configuring/services/environment-v
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
-from kit.analyze.cloud_connections import connections
+from kit.analyze.cloud_connections import DATABASE_NAME, connections
 from kit.analyze.cloud_scope import in_force, name_of, place
 from kit.analyze.findings import Examined, Finding, Judgement, Subject
 from kit.checks import rows
@@ -30,8 +29,6 @@ SEVERITIES = ("critical", "warning")
 EXPLAINS = ("08001", "08006", "28P01", "28000", "3D000")
 SOURCE = "cloud"
 
-_LEADS_THERE = re.compile(r"database|(?:^|_)(?:db|pg|postgres|sql|dsn)", re.IGNORECASE)
-
 
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
     """Yield a finding for each literal value with invisible characters or quotes around it."""
@@ -41,7 +38,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
             continue
         yield Examined(1)
         if row["value_flags"]:
-            leads_there = row["value_shape"] == "connection string" or _LEADS_THERE.search(row["variable_name"])
+            leads_there = row["value_shape"] == "connection string" or DATABASE_NAME.search(row["variable_name"])
             yield Finding(
                 severity="critical" if leads_there else "warning",
                 subject=Subject("setting", f"{name_of(row)} {row['variable_name']}"),

@@ -18,7 +18,7 @@ _STOP = "incident-kit"
 _SOCKET_FOLDERS = ("/var/run/postgresql", "/tmp")
 _DEFAULT_PORT = 5432
 # Where the service runs, a missing socket says something about it; elsewhere it says nothing.
-_RUNTIMES = {
+RUNTIMES = {
     "K_SERVICE": "Cloud Run",
     "CLOUD_RUN_JOB": "Cloud Run job",
     "GAE_ENV": "App Engine",
@@ -79,7 +79,7 @@ def endpoints(options: Options) -> list[Endpoint]:
 
 def vantage() -> str:
     """Return where the kit runs, as far as the environment tells."""
-    found = [name for variable, name in _RUNTIMES.items() if os.environ.get(variable)]
+    found = [name for variable, name in RUNTIMES.items() if os.environ.get(variable)]
     if not found and Path("/.dockerenv").exists():
         return "a container of an unknown service"
     return found[0] if found else ORDINARY_VANTAGE

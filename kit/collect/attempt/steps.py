@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+from kit.collect import connector
 from kit.collect.attempt import network, session, tls, wire
 from kit.collect.attempt.options import Endpoint, Options, effective, endpoints, vantage
 from kit.collect.attempt.records import SOCKET_STEPS, TCP_STEPS, Budget, Recorder, StepFailed, Stop, as_failure, evidence
+from kit.collect.connection import parameters
 from kit.collect.secrecy import secrecy_of
 from kit.evidence.model import Evidence
 
@@ -19,6 +21,7 @@ GREETING_SECONDS = 2.0
 TLS_SECONDS = 2.0
 ANSWER_SECONDS = 3.0
 MOST_ENDPOINTS = 4
+_THROUGH_GOOGLE = "the steps are not tried: Google's connector makes name, address and TLS by itself"
 
 
 def attempt(conninfo: str, failure: Exception | None = None, *, seconds: float = ATTEMPT_SECONDS) -> Evidence:
@@ -30,6 +33,9 @@ def attempt(conninfo: str, failure: Exception | None = None, *, seconds: float =
     secrecy = secrecy_of([conninfo])
     at, clock, steps = datetime.now(UTC), time.perf_counter(), Recorder(Budget(seconds))
     steps.add("vantage", "ok", 0.0, None, vantage())
+    if connector.is_open(parameters(conninfo).get("host")):
+        steps.add("options", "skipped", 0.0, None, _THROUGH_GOOGLE)
+        return evidence(steps.rows, at, time.perf_counter() - clock, secrecy)
     with contextlib.suppress(Stop):
         options, places = steps.run("options", lambda: (_read(conninfo), None))
         for found, left in _counted(places):

@@ -17,7 +17,7 @@ from kit.collect.attempt.records import StepFailed
 
 WANTED = ("require", "verify-ca", "verify-full")
 _FOLDER = Path("~/.postgresql")
-_VERIFY_CODES = {
+VERIFY_CODES = {
     9: "TLS_NOT_YET_VALID",
     10: "TLS_EXPIRED",
     18: "TLS_SELF_SIGNED",
@@ -60,7 +60,7 @@ def verify(open_tls: Callable[[], socket.socket], options: Options, host: str, s
         try:
             context.wrap_socket(connection, server_hostname=host or None).close()
         except ssl.SSLCertVerificationError as error:
-            code = _VERIFY_CODES.get(error.verify_code, "TLS_REFUSED")
+            code = VERIFY_CODES.get(error.verify_code, "TLS_REFUSED")
             raise StepFailed(code, f"{error.verify_message}; {shown}") from None
         except ssl.SSLError as error:
             raise StepFailed("TLS_HANDSHAKE", f"{error.reason or 'the handshake failed'}; {shown}") from None

@@ -6,7 +6,7 @@ is, and the import masks it. Nothing here may change what the masks make of the 
 
 from __future__ import annotations
 
-from kit.collect.masking import _CLOSED_CATEGORIES, _CLOSED_SETTINGS, _OPEN_OPTIONS, MASKED
+from kit.collect.masking import CLOSED_CATEGORIES, CLOSED_SETTINGS, MASKED, OPEN_OPTIONS
 from kit.collect.queries import MARKER, FactQuery
 from kit.evidence.columns import Column
 
@@ -38,16 +38,16 @@ def _option(name: str) -> str:
 
 
 def _setting(name: str) -> str:
-    categories = "|".join(_CLOSED_CATEGORIES)
+    categories = "|".join(CLOSED_CATEGORIES)
     return (
         f"case when {_is_open()} or {name} is null or pg_catalog.texteq({name}, '') then {name}"
         f" when pg_catalog.textregexeq(q.category, $re$^({categories})$$re$)"
-        f" or pg_catalog.textregexeq(q.setting_name, $re$(?i)\\.|{_CLOSED_SETTINGS.pattern}$re$) then '{MASKED}' else {name} end"
+        f" or pg_catalog.textregexeq(q.setting_name, $re$(?i)\\.|{CLOSED_SETTINGS.pattern}$re$) then '{MASKED}' else {name} end"
     )
 
 
 def _is_open() -> str:
-    return f"pg_catalog.textregexeq(pg_catalog.lower(q.setting_name), $re$^({'|'.join(sorted(_OPEN_OPTIONS))})$$re$)"
+    return f"pg_catalog.textregexeq(pg_catalog.lower(q.setting_name), $re$^({'|'.join(sorted(OPEN_OPTIONS))})$$re$)"
 
 
 def _statement(name: str) -> str:

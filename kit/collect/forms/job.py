@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from kit.collect.forms.wire import CONNECT_SECONDS, Connection, Refused, kind_of, parameters, socket_path, words_of
+from kit.collect.forms.place import Refused, kind_of, parameters, stated, words_of
+from kit.collect.forms.way import attempt_rows, way
+from kit.collect.forms.wire import Connection
 
 COLLECTOR: Any = {}
 LIMIT_SECONDS = 120.0
@@ -38,22 +39,27 @@ def main() -> int:
         given, reason = {"host": "", "port": ""}, error.words
     _print(name="service_environment", rows=_environment(), **_now())
     _print(name="service_sockets", rows=_sockets(given), **_now())
-    if not reason:
-        _print(name="service_reachability", rows=_reachability(given), **_now())
-    is_reached = _collect(given, reason)
+    steps = [] if reason else way(given)
+    if steps:
+        _print(name="service_reachability", rows=steps, **_now())
+    is_reached = _collect(given, reason, {} if reason else stated(text or ""), steps)
     _print(name="end")
     return 0 if is_reached else 1
 
 
-def _collect(given: dict[str, str], reason: str) -> bool:
+def _collect(given: dict[str, str], reason: str, told: dict[str, str], steps: list[list[Any]]) -> bool:
     started = time.time()
     try:
         if reason:
             raise Refused(reason)
         connection = Connection(given)
     except Refused as error:
-        return _tell_connection({} if reason else given, started, error.words, error.sqlstate)
-    _tell_connection(given, started, "", "")
+        if steps:
+            rows = attempt_rows(steps, _runtime(), given, error)
+            rows = [[_clean(value, given) if isinstance(value, str) else value for value in row] for row in rows]
+            _print(name="connection_steps", rows=rows, **_now())
+        return _tell_connection(told, started, _clean(error.words, given), error.sqlstate)
+    _tell_connection(told, started, "", "")
     for statement in COLLECTOR["statements"]:
         if time.time() - started > LIMIT_SECONDS or not _ask(connection, statement, given):
             break
@@ -79,10 +85,17 @@ def _ask(connection: Any, statement: dict[str, Any], given: dict[str, str]) -> b
     return True
 
 
-def _tell_connection(given: dict[str, str], started: float, words: str, sqlstate: str) -> bool:
-    place = [given.get(key) or None for key in ("host", "port", "dbname", "user")]
+def _runtime() -> str:
+    """Return where this runs: as the collector was told, else as far as the environment tells."""
+    found = [words for name, words in COLLECTOR["runtimes"].items() if os.environ.get(name)]
+    if not found and Path("/.dockerenv").exists():
+        found = ["a container of an unknown service"]
+    return str(COLLECTOR["vantage"] if COLLECTOR["is_told"] else [*found, COLLECTOR["ordinary"]][0])
+
+
+def _tell_connection(told: dict[str, str], started: float, words: str, sqlstate: str) -> bool:
+    place = [told.get(key) or None for key in ("host", "port", "dbname", "user")]
     row = [not words, words or None, *place, round(time.time() - started, 4)]
-    row = [_clean(value, given) if isinstance(value, str) else value for value in row]
     _print(name="connection", rows=[row], sqlstate=sqlstate, **_now())
     return not words
 
@@ -131,39 +144,6 @@ def _file(path: str) -> list[Any]:
         return [path, "absent" if isinstance(error, FileNotFoundError) else "hidden", None, None, None, words_of(error)]
     may = os.access(path, os.R_OK | os.X_OK if kind_of(found.st_mode) == "folder" else os.R_OK | os.W_OK)
     return [path, kind_of(found.st_mode), f"{found.st_mode & 0o7777:04o}", str(found.st_uid), may, None]
-
-
-def _reachability(given: dict[str, str]) -> list[list[Any]]:
-    host, port, started = given["host"], given["port"], time.time()
-    if host.startswith("/"):
-        return [_tried("socket", socket_path(given), port, lambda: _reach_socket(given))]
-    rows = []
-    try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-    except (OSError, ValueError, OverflowError) as error:
-        return [["resolve", host, port, None, False, words_of(error), round(time.time() - started, 4)]]
-    addresses = list(dict.fromkeys(str(item[4][0]) for item in found))[:4]
-    rows.append(["resolve", host, port, ", ".join(addresses), True, None, round(time.time() - started, 4)])
-    return [*rows, *(_tried("tcp", address, port, lambda at=address: _reach(at, int(port))) for address in addresses)]
-
-
-def _tried(step: str, address: str, port: str, attempt: Any) -> list[Any]:
-    started, reason = time.time(), None
-    try:
-        attempt()
-    except (OSError, ValueError) as error:
-        reason = words_of(error)
-    return [step, address, port, address, reason is None, reason, round(time.time() - started, 4)]
-
-
-def _reach(address: str, port: int) -> None:
-    socket.create_connection((address, port), CONNECT_SECONDS / 2).close()
-
-
-def _reach_socket(given: dict[str, str]) -> None:
-    with socket.socket(socket.AF_UNIX) as endpoint:
-        endpoint.settimeout(CONNECT_SECONDS / 2)
-        endpoint.connect(socket_path(given))
 
 
 def _clean(words: str, given: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import kit
+from kit.collect.attempt.options import ORDINARY_VANTAGE, RUNTIMES
 from kit.collect.forms.statements import FORMAT, SIGN, Heading, Statement, statements, together
 from kit.errors import ParameterError
 
@@ -18,6 +19,7 @@ ENVIRONMENT = "DATABASE_URL"
 _PLAIN = re.compile(r"[A-Za-z0-9 .,:/_@()-]{1,60}\Z")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OWN_IMPORTS = re.compile(r"^from (?:kit\.|__future__).*\n", re.MULTILINE)
+_PARTS = ("place.py", "wire.py", "way.py", "job.py")
 _WARNING = """\
 It only reads: short READ ONLY transactions, a time limit a statement, an empty search_path, nothing left behind.
 What comes out holds names and structure of the database, numbers, expressions of policies, and texts of running and
@@ -96,15 +98,16 @@ def _mark(heading: Heading, name: str) -> str:
 def _paste(heading: Heading) -> Iterator[str]:
     single = list(statements(heading, page=1))
     first = [statement for statement in single if statement.is_first]
-    found = [*first, together(single), *single[len(first) :]]
-    few = len(first) + 1
+    united = list(together(single))
+    found = [*first, *united, *single[len(first) :]]
+    few = len(first) + len(united)
     yield from _commented(
         f"Incident Kit {heading.kit}: statements for a SQL editor, or for\n"
-        "  gcloud sql instances execute-sql INSTANCE --database=DB --sql=TEXT --format=json\n"
+        "  gcloud sql instances execute-sql INSTANCE --database=DB --sql=@FILE --format=json\n"
         f"Run 1 to {few}, one at a time; each answers with one row of one column. Put the answers into a file, one after the\n"
         "other, as CSV, JSON, Markdown or plain text, whatever the editor gives:\n"
         "  kit import answers.txt --out BUNDLE\n"
-        f"Where statement {few} fails, or kit import says what is missing, run those that it names, in any order.\n\n"
+        f"Where one of {len(first) + 1} to {few} fails, or kit import says what is missing, run those that it names.\n\n"
         "An answer is below 800 kB. Where it says \"pages\":3, run its statement again with '0002' and then '0003' in the\n"
         "place of '0001' before /* the page */. Leave out what fails: it becomes a gap.\n\n" + _WARNING + "\n"
         "An editor's own time limit holds; set one first where you can: set statement_timeout = '8s'"
@@ -116,7 +119,8 @@ def _paste(heading: Heading) -> Iterator[str]:
 def _python(heading: Heading, environment: str) -> str:
     asked = [{"name": s.name, "is_first": s.is_first, "sql": s.sql} for s in statements(heading)]
     content = {SIGN: FORMAT, "id": heading.collector, "form": heading.form, "kit": heading.kit, "vantage": heading.vantage}
-    content |= {"environment": environment, "statements": asked}
+    content |= {"environment": environment, "statements": asked, "is_told": heading.vantage != VANTAGES["python"]}
+    content |= {"runtimes": RUNTIMES, "ordinary": ORDINARY_VANTAGE}
     head = "\n".join(
         _commented(
             f"Incident Kit {heading.kit}: a collector for Python 3.8 or newer, with no package installed:\n"
@@ -127,9 +131,10 @@ def _python(heading: Heading, environment: str) -> str:
         )
     )
     folder = Path(__file__).parent
-    wire, job = (_OWN_IMPORTS.sub("", (folder / name).read_text(encoding="utf-8")) for name in ("wire.py", "job.py"))
+    *parts, job = (_OWN_IMPORTS.sub("", (folder / name).read_text(encoding="utf-8")) for name in _PARTS)
     told = f"COLLECTOR: Any = json.loads({json.dumps(content)!r})\n"
-    return f"{head}\n\nfrom __future__ import annotations\n\n{wire}\n\n{job.replace('COLLECTOR: Any = {}' + chr(10), told)}"
+    told_job = job.replace("COLLECTOR: Any = {}\n", told)
+    return "\n\n".join([head, "from __future__ import annotations", *parts, told_job])
 
 
 def _commented(text: str, sign: str = "--") -> Iterator[str]:

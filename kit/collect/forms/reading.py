@@ -58,7 +58,7 @@ class Answers:
 
 
 def read_files(paths: list[Path]) -> Answers:
-    """Return the answers in the files, all of one collector; ImportedFileError in one sentence where they are none."""
+    """Return the answers in the files; ImportedFileError in one sentence where one of them holds none."""
     answers = Answers()
     for path in paths:
         content = _content(path)
@@ -67,7 +67,6 @@ def read_files(paths: list[Path]) -> Answers:
         _read(_decoded(content), answers)
         if len(answers.found) == before:
             raise ImportedFileError(f"{path} holds no whole answer of a collector.", _HINT)
-    _refuse_mixed(answers)
     return answers
 
 
@@ -180,14 +179,6 @@ def _without_escapes(text: str) -> str:
 
 
 _MENDERS: tuple[Callable[[str], str], ...] = (_without_escapes, _without_ends, _without_wraps)
-
-
-def _refuse_mixed(answers: Answers) -> None:
-    about = answers.found[0].about
-    for answer in answers.found:
-        if answer.about["id"] != about["id"]:
-            hint = "Import each into a bundle of its own."
-            raise ImportedFileError("The files come from two collectors.", hint)
 
 
 def _is_header(about: Mapping[str, Any]) -> bool:

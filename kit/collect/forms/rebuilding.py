@@ -9,11 +9,14 @@ from datetime import datetime
 
 from kit.collect import masking
 from kit.collect.asking import Propose
-from kit.collect.elsewhere import COLUMNS as ELSEWHERE
+from kit.collect.attempt import COLUMNS as STEP_COLUMNS
+from kit.collect.elsewhere import total
+from kit.collect.forms.other_databases import ELSEWHERE, elsewhere
 from kit.collect.forms.reading import Answers, ImportedFileError, by_name
+from kit.collect.forms.runs import END, database_of, runs
 from kit.collect.forms.seen import SEEN
-from kit.collect.forms.statements import MIGRATIONS, ROWS, digest, sent_text
-from kit.collect.forms.values import Whole, typed, whole
+from kit.collect.forms.statements import LOCKED, MIGRATIONS, ROWS, digest, sent_text
+from kit.collect.forms.values import Whole, covered_seconds, typed, whole
 from kit.collect.queries import FactQuery, choose, fact_queries, probes
 from kit.collect.rows import CONNECTION_COLUMNS, dated, evidence_of, identity_of, joined, tagged
 from kit.collect.secrecy import secrecy_of
@@ -22,6 +25,7 @@ from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Cost, Evidence, Gap, GapKind, ProbeRequest, Source, provenance
 
 NAME = "database"
+_STEPS = "connection_steps"
 _FIRST = ("session", "settings", "extensions")
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}\Z", re.ASCII)
 _REASONS: Mapping[str, tuple[GapKind, str]] = {
@@ -30,16 +34,18 @@ _REASONS: Mapping[str, tuple[GapKind, str]] = {
     "55P03": ("locked", "something that it reads was locked"),
     "42P01": ("unsupported", "something that it reads is not there"),
 }
+_BLIND = Gap(kind="not permitted", reason="the ledger may not be read, or not all of its rows")
+_LOCKED = Gap(kind="locked", reason="another session holds a lock on the ledger")
 _NO_ANSWER = Gap(kind="not given", reason="the file holds no answer to it")
-_ELSEWHERE = Gap(kind="not given", reason="a collector asks one database; run it in the others too")
 _NOT_REACHED = Gap(kind="not reached", reason="the server was not reached")
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """The source of an imported file, when its collecting began and ended, in UTC, and what it cost the server."""
+    """The source of imported files, the collector's form, when it began and ended, in UTC, and what it cost the server."""
 
     source: Source
+    form: str
     started_at: datetime
     finished_at: datetime
     cost: Cost
@@ -58,28 +64,40 @@ class _State:
 def rebuilt(answers: Answers, propose: Propose) -> Rebuilt:
     """Return what the answers say; `propose` names the probes whose answers are looked for, as in a capture.
 
-    Raises ImportedFileError where not one answer can be used.
+    Where several databases of a server answered, the first one is the source, and the others what it is told of them.
+    Raises ImportedFileError where not one answer of the first can be used.
     """
-    state = _State(answers)
-    _put_together(state)
+    first, *more = runs(answers)
+    state = _state(first, propose)
     if not state.wholes:
         raise ImportedFileError("The file holds no answer that can be used.", "Run the collector again.")
-    _connection(state)
-    for name in (*_FIRST, *sorted(fact_queries().keys() - set(_FIRST))):
-        _fact(state, name)
-    _migrations(state, propose({name: item.frame for name, item in state.evidence.items()}))
-    _seen(state)
+    others = [other for item in more if (other := _state(item, propose)).wholes]
+    _elsewhere(state, others)
     _whole_file(state)
-    identity, about = identity_of(state.evidence), answers.found[0].about
+    identity, about = identity_of(state.evidence), first.found[0].about
     found = Source(NAME, "postgres", about["vantage"], identity, dated(state.evidence), state.gaps)
-    wholes = state.wholes.values()
+    wholes = [item for each in (state, *others) for item in each.wholes.values()]
     started, finished = min(w.at for w in wholes), max(w.until for w in wholes)
-    return Rebuilt(secrecy_of([], [identity]).source(found), started, finished, _cost(state))
+    cost = total([_cost(each) for each in (state, *others)])
+    return Rebuilt(secrecy_of([], [identity]).source(found), about["form"], started, finished, cost)
+
+
+def _state(answers: Answers, propose: Propose) -> _State:
+    """Return all that the answers of one database make; nothing where none of them can be used."""
+    state = _State(answers)
+    _put_together(state)
+    if state.wholes:
+        _connection(state)
+        for name in (*_FIRST, *sorted(fact_queries().keys() - set(_FIRST))):
+            _fact(state, name)
+        _migrations(state, propose({name: item.frame for name, item in state.evidence.items()}))
+        _seen(state)
+    return state
 
 
 def _cost(state: _State) -> Cost:
     asked = [item for name, item in state.wholes.items() if name in fact_queries() or name == MIGRATIONS]
-    milliseconds = round(sum(item.seconds for item in asked) * 1000, 1)
+    milliseconds = round(covered_seconds(span for item in asked for span in item.spans) * 1000, 1)
     return Cost(statements=len(asked), server_ms=milliseconds, rows=sum(len(item.rows) for item in asked))
 
 
@@ -186,7 +204,7 @@ def _migrations(state: _State, requests: Sequence[ProbeRequest]) -> None:
             state.gaps[f"{request.evidence}:{request.subject}"] = _mismatch(error)
             continue
         if parts[-1] is None:
-            blind = Gap(kind="not permitted", reason="the ledger may not be read, or not all of its rows")
+            blind = _LOCKED if [LOCKED] in rows else _BLIND
             gap = blind if item is not None else _refusal(state, MIGRATIONS) or state.gaps.get(MIGRATIONS, _NO_ANSWER)
             state.gaps[f"{request.evidence}:{request.subject}"] = gap
     found = [part for part in parts if part is not None]
@@ -204,7 +222,7 @@ def _entries(item: Whole) -> dict[tuple[str, ...], list[list[object]]]:
 
 
 def _ledger(request: ProbeRequest, item: Whole, rows: list[list[object]]) -> Evidence | None:
-    if [] in rows:
+    if [] in rows or [LOCKED] in rows:
         return None
     query = probes()[request.probe][0]
     text = sent_text(query, request.identifiers)
@@ -233,7 +251,7 @@ def _is_connected(state: _State) -> bool:
 
 
 def _seen(state: _State) -> None:
-    for name, about in SEEN.items():
+    for name, about in {**SEEN, _STEPS: ("Connection, step by step", "one row per step", STEP_COLUMNS)}.items():
         if name in state.wholes:
             _frame(state, name, about, state.wholes[name].rows, f"{name} of the job", state.wholes[name].at)
 
@@ -251,9 +269,19 @@ def _frame(
     state.evidence[name] = Evidence(frame, columns, provenance(title, grain, text, at, seconds, len(frame)))
 
 
+def _elsewhere(state: _State, others: Sequence[_State]) -> None:
+    """Add what the other databases of the server hold, as far as the collector was run in them."""
+    answered = {name: each.evidence for each in others if (name := database_of(each.answers))}
+    if not _is_connected(state):
+        state.gaps |= dict.fromkeys(ELSEWHERE, _NOT_REACHED)
+        return
+    found, gaps = elsewhere(state.evidence, state.gaps, answered)
+    state.evidence |= found
+    state.gaps |= gaps
+
+
 def _whole_file(state: _State) -> None:
-    """Say what no answer stands for: the other databases, and an end that is missing."""
-    state.gaps |= dict.fromkeys(ELSEWHERE, _ELSEWHERE if _is_connected(state) else _NOT_REACHED)
+    """Say where the end is missing."""
     is_pasted = state.answers.found[0].about["form"] == "paste"
-    if not is_pasted and not any(answer.name == "end" for answer in state.answers.found):
+    if not is_pasted and not any(answer.name == END for answer in state.answers.found):
         state.gaps["capture"] = Gap(kind="failed", reason="the file ends before the collector did")

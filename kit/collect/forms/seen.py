@@ -28,6 +28,7 @@ REACHABILITY = (
     Column("port", "string"),
     Column("address", "string", data_class="identifier"),
     Column("is_reached", "boolean"),
+    Column("error_code", "string"),
     Column("reason", "string"),
     Column("seconds", "Float64", "s"),
 )

@@ -15,23 +15,32 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kit.collect.connection import _LOCAL_SETTINGS
+from kit.collect.connection import LOCAL_SETTINGS
 from kit.collect.forms import cutting
 from kit.collect.queries import GROUPS, MARKER, FactQuery, fact_queries, probes
 
 FORMAT = 1
 SIGN = "kit_evidence"
 PAGE_BYTES = 700_000
+# One argument of a program may have 128 KiB on Linux: `psql -c`, and gcloud's --sql without a file.
+STATEMENT_BYTES = 100_000
 # Less than a capture keeps: JSON is made in the memory of a server that may be sick.
 ROWS = 250_000
 MIGRATIONS = "migrations"
+LOCKED = "locked"
 # A word holds 2,046 bytes: its page, row and piece in 4, 7 and 4 digits, and 500 characters.
 _KEY = 15
 _PIECE = 500
 _SESSION_QUERIES = ("session", "settings")
 _COMMENT_LINES = re.compile(r"^\s*--.*\n", re.MULTILINE)
 # Not the one of the statement that is running; the forms that can, set it before.
-_LIMITS = {**_LOCAL_SETTINGS, "transaction_read_only": "on"}
+_LIMITS = {**LOCAL_SETTINGS, "transaction_read_only": "on"}
+# Who answered where: a collector may be run in several databases, or by mistake on several servers.
+_PLACE = {
+    "database": "pg_catalog.current_database()",
+    "user": "current_user",
+    "started": "pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time())",
+}
 _DIGEST = (
     "case when pg_catalog.texteq(pg_catalog.getdatabaseencoding(), 'SQL_ASCII') then null else"
     " pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({rows}, 'UTF8')), 'hex') end"
@@ -70,12 +79,23 @@ def statements(heading: Heading, *, page: int | None = None) -> Iterator[Stateme
     yield Statement(MIGRATIONS, "Entries of the migration ledgers", _dynamic(MIGRATIONS, _ledgers(), heading, page))
 
 
-def together(asked: Sequence[Statement]) -> Statement:
-    """Return one statement for those that are not the first: as many of their answers, one behind the other, as one page takes.
+def together(asked: Sequence[Statement]) -> Iterator[Statement]:
+    """Yield a few statements for those that are not the first, each as long as a statement may be.
 
-    It fails where one of them fails.
+    One answers with as many of their answers, one behind the other, as one page takes; it fails where one of them fails.
     """
-    asked = [statement for statement in asked if not statement.is_first]
+    waiting: list[Statement] = []
+    for statement in asked:
+        if statement.is_first:
+            continue
+        if waiting and sum(len(item.sql) for item in (*waiting, statement)) > STATEMENT_BYTES:
+            yield _united(waiting)
+            waiting = []
+        waiting.append(statement)
+    yield _united(waiting)
+
+
+def _united(asked: Sequence[Statement]) -> Statement:
     parts = "\nunion all\n".join(f"select {number} as number, (\n{item.sql}\n) as answer" for number, item in enumerate(asked))
     bytes_before = "pg_catalog.sum(pg_catalog.octet_length(e.answer)) over (order by e.number)"
     text = f"""select /* {MARKER} together */ pg_catalog.string_agg(a.answer, ' ' order by a.number) as {SIGN}
@@ -83,7 +103,7 @@ from (select e.number, e.answer, {bytes_before} as bytes from (
 {parts.replace(" /* the page */", "")}
 ) as e) as a
 where pg_catalog.int8lt(a.bytes, {PAGE_BYTES})"""
-    return Statement("together", "All the others at once, as far as one answer takes them", text)
+    return Statement("together", f"{len(asked)} of the others at once, as far as one answer takes them", text)
 
 
 def sent_text(query: FactQuery, identifiers: Mapping[str, str]) -> str:
@@ -109,11 +129,12 @@ def _head(name: str, heading: Heading) -> str:
 
 def _answer(name: str, heading: Heading, page: str, pages: str, rows: str) -> str:
     """Return the SQL of one answer: a JSON object in one line, `rows` the last of it."""
+    place = ", ".join(f"""',"{key}":', pg_catalog.to_json({value})""" for key, value in _PLACE.items())
     times = (
         """',"at":', pg_catalog.to_json(pg_catalog.statement_timestamp()),"""
         """ ',"until":', pg_catalog.to_json(pg_catalog.clock_timestamp())"""
     )
-    return f"""pg_catalog.concat('{_head(name, heading)}', {times}, ',"page":', {page}, ',"pages":', {pages},
+    return f"""pg_catalog.concat('{_head(name, heading)}', {times}, {place}, ',"page":', {page}, ',"pages":', {pages},
   ',"sha256":', coalesce(pg_catalog.to_json({_DIGEST.format(rows=rows)})::pg_catalog.text, 'null'), ',"rows":', {rows}, '}}')"""
 
 
@@ -222,14 +243,21 @@ def _quoted(text: str, tag: str = "kit") -> str:
 def _ledgers() -> str:
     """Return a text that reads every ledger by its tool's probe: a row an entry, with the ledger's names in front.
 
-    A row of the names alone is a ledger that the asker may not read.
+    A row of the names alone is a ledger that the asker may not read; one of the names and LOCKED would have to wait.
     """
     ledgers = fact_queries()["migration_ledgers"][0]
     cases = "\n".join(f"when '{tool}' then {_probe(query, tool)}" for tool, query in _tools())
-    rows = f"""select coalesce(e.row, pg_catalog.json_build_array(l.schema_name, l.relation_name, l.tool)::pg_catalog.text) as row
+    names = "l.schema_name, l.relation_name, l.tool"
+    rows = f"""select coalesce(e.row, case when l.is_readable then pg_catalog.json_build_array({names}, '{LOCKED}')
+  else pg_catalog.json_build_array({names}) end::pg_catalog.text) as row
 from (
   select m.*, pg_catalog.has_schema_privilege(n.oid, 'USAGE') and pg_catalog.has_table_privilege(c.oid, 'SELECT')
-      and not pg_catalog.row_security_active(c.oid) as is_readable
+      and not pg_catalog.row_security_active(c.oid) as is_readable,
+    exists (
+      select from pg_catalog.pg_locks as k join pg_catalog.pg_database as d on d.oid = k.database
+      where k.locktype = 'relation' and k.mode = 'AccessExclusiveLock' and d.datname = pg_catalog.current_database()
+        and k.relation = c.oid and k.pid is distinct from pg_catalog.pg_backend_pid()
+    ) as is_locked
   from (
 {_bare(ledgers.sql)}
   ) as m
@@ -238,10 +266,10 @@ from (
 ) as l
 left join lateral (
   select pg_catalog.substr(w.word, 1, 11) as number, pg_catalog.substr({_joined("w")}, 2) as row
-  from pg_catalog.ts_stat(case when l.is_readable then case l.tool {cases} end end) as w
+  from pg_catalog.ts_stat(case when l.is_readable and not l.is_locked then case l.tool {cases} end end) as w
   group by 1
 ) as e on true
-where e.row <> '' or not l.is_readable
+where e.row <> '' or not l.is_readable or l.is_locked
 order by l.schema_name, l.relation_name, l.tool, e.number"""
     return _quoted(_words(MIGRATIONS, rows), "ledgers")
 

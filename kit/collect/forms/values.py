@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,12 +18,13 @@ _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """All the rows of one evidence, when it was asked, in UTC, and how long the server took."""
+    """All the rows of one evidence, when it was asked, in UTC, how long the server took, and when for each page."""
 
     rows: list[Any]
     at: datetime
     until: datetime
     seconds: float
+    spans: tuple[tuple[datetime, datetime], ...]
 
 
 def whole(parts: Sequence[Answer]) -> Whole:
@@ -43,7 +44,17 @@ def whole(parts: Sequence[Answer]) -> Whole:
     times = [(moment(part.about.get("at")), moment(part.about.get("until"))) for part in pages.values()]
     rows = [row for number in sorted(pages) for row in pages[number].rows or []]
     seconds = sum(max(0.0, (until - at).total_seconds()) for at, until in times)
-    return Whole(rows, min(at for at, _ in times), max(until for _, until in times), seconds)
+    return Whole(rows, min(at for at, _ in times), max(until for _, until in times), seconds, tuple(times))
+
+
+def covered_seconds(spans: Iterable[tuple[datetime, datetime]]) -> float:
+    """Return the seconds in which at least one of the spans runs: answers of one statement share theirs."""
+    seconds, end = 0.0, None
+    for at, until in sorted(spans):
+        begin = at if end is None else max(at, end)
+        seconds += max(0.0, (until - begin).total_seconds())
+        end = until if end is None else max(end, until)
+    return seconds
 
 
 def typed(columns: Sequence[Column], rows: Sequence[Any]) -> list[tuple[Any, ...]]:

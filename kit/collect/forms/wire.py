@@ -11,77 +11,21 @@ import hashlib
 import hmac
 import ipaddress
 import os
-import re
 import socket
 import ssl
-import stat
 import struct
 import unicodedata
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+
+from kit.collect.forms.place import Refused, code_of, socket_path, words_of
 
 PROTOCOL = 196608
 SSL_REQUEST = 80877103
 CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 20.0
 LONGEST_MESSAGE = 1 << 30
-UNREADABLE = "the connection string cannot be read: percent-encode @ / # ? : and % in user and password"
-
-
-class Refused(Exception):
-    """What the server, or the way to it, answered: a SQLSTATE where there is one, and words without any secret."""
-
-    def __init__(self, words: str, sqlstate: str = "") -> None:
-        super().__init__(words)
-        self.words = words
-        self.sqlstate = sqlstate
-
-
-def parameters(text: str) -> dict[str, str]:
-    """Return the parts of a connection string by libpq's keywords, what it leaves out from PGHOST and its like.
-
-    Of several hosts the first. Raises Refused where the parts cannot be told apart: one of them might be a password's.
-    """
-    found = _of_url(text) if "://" in text else _of_keywords(text)
-    found.update({key: found[key].split(",")[0] for key in ("host", "port") if key in found})
-    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
-    names.update({"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"})
-    given = {key: os.environ[name] for key, name in names.items() if os.environ.get(name)}
-    given.update({key: value for key, value in found.items() if value})
-    given.setdefault("port", "5432")
-    given.setdefault("host", "/var/run/postgresql" if Path("/var/run/postgresql").is_dir() else "localhost")
-    given.setdefault("dbname", given.get("user", ""))
-    return given
-
-
-def _of_url(text: str) -> dict[str, str]:
-    rest = re.sub(r"^jdbc:", "", text).partition("://")[2]
-    address, _, query = rest.partition("?") if "@" in rest.partition("?")[0] else _without_credentials(rest)
-    place, _, database = address.rpartition("@")[2].partition("/")
-    credentials = address.rpartition("@")[0]
-    user, _, password = credentials.partition(":")
-    host, _, port = place.rpartition(":") if re.search(r":\d*$", place) else (place, "", "")
-    found = {"host": host.strip("[]"), "port": port, "user": user, "password": password, "dbname": database}
-    found = {key: unquote(value) for key, value in found.items()}
-    found.update({key: value for key, value in parse_qsl(query) if value})
-    if "ssl" in found:
-        found.setdefault("sslmode", "require")
-    return found
-
-
-def _without_credentials(rest: str) -> tuple[str, str, str]:
-    address, mark, query = rest.partition("?")
-    if "@" in query and not re.match(r"[a-z_]+=", query):
-        raise Refused(UNREADABLE)
-    return address, mark, query
-
-
-def _of_keywords(text: str) -> dict[str, str]:
-    pattern = re.compile(r"\s*(\w+)\s*=\s*('(?:\\.|[^'\\])*'|(?:\\.|[^\s\\])*)")
-    if pattern.sub("", text).strip():
-        raise Refused(UNREADABLE)
-    return {key: re.sub(r"\\(.)", r"\1", re.sub(r"^'(.*)'$", r"\1", value)) for key, value in pattern.findall(text)}
+STRANGER = "what answers there does not speak PostgreSQL's protocol"
 
 
 class Connection:
@@ -92,13 +36,16 @@ class Connection:
         self.is_encrypted = False
         self._end = b""
         self._scram: Any = None
+        self._step = "tcp"
         self._socket = _opened(given)
         try:
             self._secure()
             self._start()
-        except (OSError, struct.error, ValueError) as error:
+        except (Refused, OSError, struct.error, ValueError) as error:
             self.close()
-            raise Refused(words_of(error)) from None
+            refused = error if isinstance(error, Refused) else Refused(words_of(error), code=code_of(error))
+            refused.step = self._step
+            raise refused from None
 
     def query(self, text: str) -> list[bytes]:
         """Return the first column; Refused where the server refuses, or the way to it is lost."""
@@ -120,23 +67,32 @@ class Connection:
         mode = self.given.get("sslmode", "prefer")
         if self.given["host"].startswith("/") or mode in ("disable", "allow"):
             return
+        self._step = "greeting"
         self._socket.sendall(struct.pack("!ii", 8, SSL_REQUEST))
-        answer = self._read(1)
+        # One byte and no more: what comes behind it unencrypted is somebody else's.
+        answer = self._socket.recv(4096)
+        self._step = "tls" if answer in (b"S", b"N") else "greeting"
         if answer == b"S":
             self._socket = _context(mode, self.given).wrap_socket(self._socket, server_hostname=self.given["host"])
             self.is_encrypted = True
+        elif not answer:
+            raise Refused("the server closed the connection", code="CLOSED")
+        elif answer[:1] == b"E" and len(answer) > 5:
+            raise _refusal(answer[5:])
         elif answer != b"N":
-            raise Refused("what answers there does not speak PostgreSQL's protocol")
+            raise _strange(answer)
         elif mode != "prefer":
-            raise Refused("the server does not support SSL, but sslmode asks for it")
+            raise Refused("the server does not support SSL, but sslmode asks for it", code="TLS_NOT_OFFERED")
 
     def _start(self) -> None:
+        self._step = "authentication method"
         names = {"user": self.given.get("user", ""), "database": self.given.get("dbname", ""), "client_encoding": "UTF8"}
         body = b"".join(key.encode() + b"\0" + value.encode() + b"\0" for key, value in names.items())
         self._send(b"", struct.pack("!i", PROTOCOL) + body + b"\0")
         while True:
             kind, body = self._message()
             if kind == b"Z":
+                self._step = "session"
                 return
             if kind == b"E":
                 raise _refusal(body)
@@ -145,6 +101,7 @@ class Connection:
 
     def _authenticate(self, body: bytes) -> None:
         (method,) = struct.unpack("!i", body[:4])
+        self._step = "authentication" if method else "database"
         if method == 3:
             if not (self.is_encrypted or _is_near(self.given["host"])):
                 raise Refused("the server asks for the password in clear text over an unencrypted network; not sent")
@@ -167,7 +124,7 @@ class Connection:
 
     def _password(self) -> bytes:
         if not self.given.get("password"):
-            raise Refused("the server asks for a password, and none is given", "28P01")
+            raise Refused("no password supplied, and the server asks for one")
         return unicodedata.normalize("NFKC", self.given["password"]).encode()
 
     def _rows(self) -> list[bytes]:
@@ -192,7 +149,7 @@ class Connection:
     def _message(self) -> tuple[bytes, bytes]:
         kind, length = struct.unpack("!ci", self._read(5))
         if not 4 <= length <= LONGEST_MESSAGE:
-            raise Refused("what answers there does not speak PostgreSQL's protocol")
+            raise _strange(kind)
         return kind, self._read(length - 4)
 
     def _read(self, count: int) -> bytes:
@@ -200,7 +157,7 @@ class Connection:
         while len(parts) < count:
             part = self._socket.recv(min(count - len(parts), 1 << 20))
             if not part:
-                raise Refused("the server closed the connection", "08006")
+                raise Refused("the server closed the connection", "08006" if self._step == "session" else "", "CLOSED")
             parts += part
         return bytes(parts)
 
@@ -237,18 +194,6 @@ class Scram:
             raise Refused("the server did not prove that it knows the password")
 
 
-def words_of(error: Exception) -> str:
-    """Return an error of the network in words: never what was sent."""
-    if isinstance(error, socket.timeout):
-        return "no answer in time"
-    return getattr(error, "strerror", None) or type(error).__name__
-
-
-def socket_path(given: dict[str, str]) -> str:
-    """Return the socket's file."""
-    return f"{given['host']}/.s.PGSQL.{given['port']}"
-
-
 def _opened(given: dict[str, str]) -> Any:
     try:
         if not given["host"].startswith("/"):
@@ -258,13 +203,15 @@ def _opened(given: dict[str, str]) -> Any:
             connected.settimeout(CONNECT_SECONDS)
             connected.connect(socket_path(given))
     except (OSError, ValueError) as error:
-        raise Refused(words_of(error)) from None
+        raise Refused(words_of(error), code=code_of(error)) from None
     connected.settimeout(STATEMENT_SECONDS)
     return connected
 
 
 def _context(mode: str, given: dict[str, str]) -> ssl.SSLContext:
     root = given.get("sslrootcert")
+    if root and root != "system" and not Path(root).is_file():
+        raise Refused(f"the root certificate {root} is not there", code="TLS_NO_ROOT")
     context = ssl.create_default_context(cafile=None if root == "system" else root)
     context.check_hostname = mode == "verify-full"
     if not mode.startswith("verify") and not root:
@@ -284,11 +231,16 @@ def _refusal(body: bytes) -> Refused:
     return Refused(fields.get(b"M", ""), fields.get(b"C", ""))
 
 
+def _strange(data: bytes) -> Refused:
+    """Return what spoke in PostgreSQL's place, as far as its first bytes tell."""
+    if data[:5] == b"HTTP/":
+        return Refused("an HTTP server answered", code="HTTP")
+    if data[:4] == b"SSH-":
+        return Refused("an SSH server answered", code="SSH")
+    if data[3:4] == b"\0" and data[4:5] in (b"\x0a", b"\xff"):
+        return Refused("a MySQL server answered", code="MYSQL")
+    return Refused(STRANGER, code="STRANGER")
+
+
 def _hmac(key: bytes, text: bytes) -> bytes:
     return hmac.new(key, text, "sha256").digest()
-
-
-def kind_of(mode: int) -> str:
-    """Return what a file is."""
-    kinds = ((stat.S_ISSOCK, "socket"), (stat.S_ISDIR, "folder"), (stat.S_ISLNK, "link"), (stat.S_ISREG, "file"))
-    return next((word for test, word in kinds if test(mode)), "other")

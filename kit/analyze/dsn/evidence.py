@@ -1,0 +1,75 @@
+"""What the examiner says of connection strings, as frames: the strings themselves are secrets, and are not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kit.analyze.dsn.characters import visible
+from kit.analyze.dsn.examination import Examination
+from kit.evidence.columns import Column, build_frame
+from kit.evidence.model import Evidence, provenance
+
+STRINGS, PROBLEMS = "connection_strings", "connection_string_problems"
+STRING_COLUMNS = (
+    Column("variable_name", "string", data_class="identifier"),
+    Column("is_set", "boolean"),
+    Column("masked", "string", data_class="identifier"),
+    Column("corrected", "string", data_class="identifier"),
+    Column("fingerprint", "string", "of where it leads; the password has no part in it"),
+    Column("form", "string"),
+    Column("reader", "string"),
+    Column("user_name", "string", data_class="identifier"),
+    Column("host", "string", "invisible characters by name", "identifier"),
+    Column("database_name", "string", data_class="identifier"),
+)
+PROBLEM_COLUMNS = (
+    Column("variable_name", "string", data_class="identifier"),
+    Column("problem", "string"),
+    Column("layer", "string"),
+    Column("severity", "string"),
+    Column("message", "string", data_class="identifier"),
+    Column("remedy", "string", data_class="identifier"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A variable and what was found in its string; None where the variable is not set."""
+
+    variable: str
+    examination: Examination | None
+
+
+def strings_evidence(examined: Iterable[Examined], at: datetime) -> dict[str, Evidence]:
+    """Return the strings, one row each, and what is wrong with them, one row per problem."""
+    found = list(examined)
+    problems = [row for one in found for row in _problems(one)]
+    text = ", ".join(f"${one.variable}" for one in found)
+    return {
+        STRINGS: _evidence("Connection strings", "one row per variable", text, at, STRING_COLUMNS, map(_string, found)),
+        PROBLEMS: _evidence("Problems of connection strings", "one row per problem", text, at, PROBLEM_COLUMNS, problems),
+    }
+
+
+def _evidence(title: str, grain: str, text: str, at: datetime, columns: tuple[Column, ...], rows: Iterable[Any]) -> Evidence:
+    frame = build_frame(columns, list(rows))
+    return Evidence(frame, columns, provenance(title, grain, text, at, 0.0, len(frame)))
+
+
+def _string(one: Examined) -> tuple[Any, ...]:
+    found = one.examination
+    if found is None:
+        return one.variable, False, *(None for _ in STRING_COLUMNS[2:])
+    reading = found.reading
+    host = reading.socket or ",".join(reading.hosts) or None
+    told = (host and visible(host), reading.database and visible(reading.database))
+    user = reading.user and visible(reading.user)
+    return one.variable, True, found.masked, found.corrected, found.fingerprint, reading.form, found.reader, user, *told
+
+
+def _problems(one: Examined) -> list[tuple[str, ...]]:
+    found = one.examination.findings if one.examination else ()
+    return [(one.variable, f.check, f.layer, f.severity, f.message, f.remedy) for f in found]

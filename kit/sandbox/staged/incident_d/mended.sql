@@ -1,0 +1,1 @@
+alter table app.sessions add column platform_id text;
