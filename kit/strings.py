@@ -21,11 +21,15 @@ _HINT = 'Write it as strings = ["DATABASE_URL"], or {env = "DATABASE_URL", consu
 
 @dataclass(frozen=True, slots=True)
 class NamedString:
-    """A connection string by its variable; who reads it, where that is said, and whether that runs in a container."""
+    """A connection string by its variable; who reads it, where that is said, and whether that runs in a container.
+
+    `is_way`: the kit itself connects by it.
+    """
 
     variable: str
     consumer: str | None = None
     in_container: bool = False
+    is_way: bool = False
 
 
 def strings_of(entry: Mapping[str, Any], where: str) -> tuple[NamedString, ...]:
@@ -38,7 +42,7 @@ def strings_of(entry: Mapping[str, Any], where: str) -> tuple[NamedString, ...]:
         raise TargetError(f"strings of {where} is not a list of variables.", _HINT)
     named = [_named(item, where) for item in given]
     found = {string.variable: string for string in named}
-    others = (NamedString(variable) for variable in _of_sources(entry) if variable not in found)
+    others = (NamedString(variable, is_way=True) for variable in _of_sources(entry) if variable not in found)
     return (*found.values(), *others)
 
 

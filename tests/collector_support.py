@@ -62,6 +62,7 @@ class Shop:
     """The staged shop with ledgers, an odd name and roles to ask as, and a healthy database beside it."""
 
     server: Server
+    secrets: shop.Secrets
 
     def dsn(self, user: str, database: str = "shop") -> str:
         return self.server.dsn(database, user)
@@ -78,7 +79,7 @@ def staged_shop(major: int | None) -> Iterator[Shop]:
         running.create_database("healthy")
         running.execute(HEALTHY, "healthy")
         with shop.held_sessions(running, found):
-            yield Shop(running)
+            yield Shop(running, found.secrets)
 
 
 def run_psql(text: str, dsn: str, out: Path, program: str | Path = PSQLS[0], environment: Mapping[str, str] | None = None) -> str:

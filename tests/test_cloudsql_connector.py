@@ -583,9 +583,13 @@ def test_a_first_transaction_that_hangs_is_ended_although_no_cancel_gets_through
     monkeypatch.setattr(connection, "UNSET_SECONDS", 1.0)
     write_config()
     clock = time.monotonic()
-    with reached(resolve("shop").databases[0]) as there, open_database(there.conninfo, 60) as database:
-        with pytest.raises(sa.exc.OperationalError), database.transaction(settings=False):
-            database.execute("select pg_sleep(50)")
+    with (
+        reached(resolve("shop").databases[0]) as there,
+        open_database(there.conninfo, 60) as database,
+        pytest.raises(sa.exc.OperationalError),
+        database.transaction(settings=False),
+    ):
+        database.execute("select pg_sleep(50)")
 
     assert time.monotonic() - clock < 15
 

@@ -143,7 +143,7 @@ def test_the_instance_of_the_exports_is_what_a_string_has_to_lead_to(configured:
 
 def test_the_variables_of_sources_are_strings_too_each_once() -> None:
     entry = {"dsn_env": "A", "strings": ["B", {"env": "A", "consumer": "node"}], "sources": {"x": {"dsn_env": "C"}, "y": {}}}
-    assert strings_of(entry, "t") == (NamedString("B"), NamedString("A", "node"), NamedString("C"))
+    assert strings_of(entry, "t") == (NamedString("B"), NamedString("A", "node"), NamedString("C", is_way=True))
 
 
 @pytest.mark.parametrize(

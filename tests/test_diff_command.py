@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+import kit
 import kit.sandbox
 from kit.case import folders
 from kit.case.capturing import capture_to
@@ -234,7 +235,7 @@ def test_two_sources_of_one_capture_are_two_identities(server: Server, shop: str
     status, record = as_json(tmp_path / "both", "--sources", "df_api,df_report")
     found = named(record)
     assert status == 1
-    assert {layer for layer, *_ in found} == {"authentication", "privileges", "row security"}
+    assert {layer for layer, *_ in found} == {"authentication", "privileges"}
     assert ("authentication", "session", "user", "df_api", "df_report") in found
     assert (record["a"]["source"], record["b"]["source"]) == ("df_api", "df_report")
 
@@ -376,6 +377,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str | Path]], str]] = {
     "no such service": (lambda taken: [taken, "--services", "backend,frontend"], "has no service 'frontend'"),
     "no such revision": (lambda taken: [taken, "--revisions", "a,b"], "has no revision 'a'"),
     "no such source": (lambda taken: [taken, "--sources", "cloud,database"], "has no source 'database'"),
+    "two kinds of source": (lambda taken: ["recorded", "--sources", "database,cloud"], "database is a postgres source, cloud a"),
     "no such role": (lambda taken: [taken, "--roles", "a,b"], "has no role 'a'"),
     "a bad target": (lambda taken: [taken, "postgresql://u:hunter2hunter2@h@x/d"], "The URL cannot be read"),
 }
@@ -432,3 +434,13 @@ def test_a_live_target_is_captured_now(server: Server, shop: str, tmp_path: Path
     status, record = as_json(before, server.dsn(shop))
     assert (status, [row[1:3] for row in named(record)]) == (1, [("grant", "app.orders to df_api")])
     assert as_json(server.dsn(shop), server.dsn(shop))[0] == 0
+
+
+def test_a_notebook_sees_the_differences_as_a_table(server: Server, shop: str, tmp_path: Path) -> None:
+    before = captured(server, shop, tmp_path / "before")
+    server.execute('create table app."<script>alert(1)</script>" (id int)', shop)
+    case = kit.capture(str(captured(server, shop, tmp_path / "after")))
+    shown = case.diff(str(before))
+    assert "<script>" not in shown.bundle()["text/html"]
+    assert "script" in shown.text()
+    assert case.diff(str(tmp_path / "after")).text().startswith("Nothing differs that could matter")

@@ -130,7 +130,7 @@ def test_the_status_names_every_broken_layer_in_order(ran: Ran) -> None:
     lines = ran.status.splitlines()
     assert lines[0].startswith("after_grant: BROKEN at configuration (")
     assert "setting invisible_characters in DATABASE_URL" in lines[0]
-    assert re.match(r"Also broken, further up: schema \(.*column platform_id in sessions\); service \(", lines[1])
+    assert re.match(r"Also broken, further on: schema \(.*column platform_id in sessions\); service \(", lines[1])
 
 
 def test_no_password_is_written_or_printed(ran: Ran) -> None:

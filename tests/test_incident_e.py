@@ -81,8 +81,8 @@ def test_what_a_refused_login_hid_is_not_examined_rather_than_cleared(ran: Ran) 
 
 
 def test_a_service_that_fell_back_to_sqlite_looks_alive_and_clears_nothing(ran: Ran) -> None:
-    probe = next(result for result in ran.failing.results if result.check == "answering_services")
-    assert "database: sqlite" in probe.findings[0].message
+    [unwell] = next(result for result in ran.failing.results if result.check == "failing_services").findings
+    assert "answers 200 and says of itself: database: sqlite" in unwell.message
     assert next(entry.status for entry in ran.failing.layers if entry.layer == "service") == "broken"
 
 
@@ -108,6 +108,7 @@ def test_two_captures_of_one_case_show_the_repair(ran: Ran) -> None:
     for what in (
         "'settlement-prod:us-central1-a:settlement-db' / 'settlement-prod:us-central1:settlement-db'",
         "attempt to connect: password refused",
+        "connection string DATABASE_URL: postgresql://settlement:***@/settlement?host=/cloudsql/settlement-prod:us-central1-a:",
         "settlement.webhook_subscriptions: missing / kind table",
         f"may connect to Cloud SQL of {SERVICE}: no role seen / yes",
     ):

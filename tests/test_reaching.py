@@ -122,7 +122,7 @@ def test_nothing_is_run_before_somebody_confirmed_the_file(config: Path) -> None
     given = source(config, dsn_command=shell("touch ran; echo host=db"))
 
     with (
-        pytest.raises(TargetError, match="nobody has confirmed them here. Read them there, then confirm once with --yes"),
+        pytest.raises(TargetError, match="nobody has confirmed them here. See and confirm them with: kit trust"),
         reached(given),
     ):
         pass

@@ -75,7 +75,7 @@ def test_several_layers_are_told_in_ladder_order(recorded: Capture) -> None:
     broken = [entry.layer for entry in judged(recorded, Question("all")).layers if entry.status == "broken"]
     assert len(broken) >= 2
     assert [words.partition(" (")[0] for words in found.broken] == broken
-    assert line(found, "Also broken, further up: change (")
+    assert line(found, "Also broken, further on: change (")
 
 
 def test_incident_c_the_database_is_innocent(server: Server, database: str) -> None:

@@ -104,7 +104,7 @@ def _entry(layer: Layer, status: LayerStatus, reason: str) -> LayerEntry:
 def _unseen_reason(unseen: Sequence[Result]) -> str:
     first = unseen[0]
     reason = first.reason or (first.not_examined[0].reason if first.not_examined else first.status)
-    others = f" (and {len(unseen) - 1} more checks)" if len(unseen) > 1 else ""
+    others = f" (and {_count(len(unseen) - 1, 'more check')})" if len(unseen) > 1 else ""
     return f"{first.check}: {reason}{others}"
 
 
@@ -125,7 +125,7 @@ def _broken_summary(broken: LayerEntry, layers: Sequence[LayerEntry], results: S
     summary = f"{_innocent(broken, layers, results)}The broken layer is {broken.layer}: {found[0].message}{more}"
     if not unseen:
         return summary
-    return f"{summary.removesuffix('.')}. Below it, {_listed(unseen)} could not be examined in full."
+    return f"{summary.removesuffix('.')}. Before it, {_listed(unseen)} could not be examined in full."
 
 
 def _innocent(broken: LayerEntry, layers: Sequence[LayerEntry], results: Sequence[Result]) -> str:

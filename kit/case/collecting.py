@@ -16,6 +16,9 @@ from kit.evidence import bundle
 from kit.evidence.model import Capture
 from kit.target import Target
 
+# What kit.toml says of the services, and no place is asked for.
+DECLARED = ("connection_strings", "connection_string_problems", "expected_schema")
+
 
 def collected(target: Target, only: Iterable[str] | None = None) -> Capture:
     """Return a capture of the target, live or from its bundle; a progress line goes to a terminal's standard error."""
@@ -23,10 +26,11 @@ def collected(target: Target, only: Iterable[str] | None = None) -> Capture:
         if not bundle.is_bundle(target.bundle):
             raise TargetError(f"{target.bundle} is a folder, but no bundle.", "Name the folder that `kit capture` wrote.")
         return bundle.load(target.bundle)
-    known = frozenset(probes())
+    known, names = frozenset(probes()), None if only is None else frozenset(only)
     with progress_line() as told:
-        taken = capture(target, only=only, propose=lambda frames: propose(frames, known), progress=told)
-    if only is not None or not (target.strings or target.expected_schema):
+        taken = capture(target, only=names, propose=lambda frames: propose(frames, known), progress=told)
+    is_wanted = names is None or not names.isdisjoint(DECLARED)
+    if not is_wanted or not (target.strings or target.expected_schema):
         return taken
     from kit.case.declared import with_declared  # the examiner and the reader of schemas are heavy, and few targets name them
 

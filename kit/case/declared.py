@@ -67,7 +67,7 @@ def _expecting(source: Source, expected: Evidence | None) -> Source:
 
 def _strings(target: Target, taken: Capture) -> Source:
     instance = _instance(target, taken)
-    examined = [Examined(string.variable, _examination(string, instance)) for string in target.strings]
+    examined = [Examined(string.variable, _examination(string, instance), string.is_way) for string in target.strings]
     return Source(STRINGS_SOURCE, STRINGS_SOURCE, vantage(), evidence=strings_evidence(examined, taken.started_at))
 
 

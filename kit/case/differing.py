@@ -16,8 +16,9 @@ from kit.analyze.differences.model import Differences
 from kit.analyze.symptom import Symptom, parse_symptom
 from kit.case.sides import Side, last_two, side
 from kit.errors import ParameterError, UnknownRole, UsageError
-from kit.evidence.model import Frames, Source
-from kit.present.differences import told
+from kit.evidence.model import Capture, Frames, Source
+from kit.present.differences import listing, told
+from kit.present.displays import Display
 
 DIFFERENT, UNSEEN = 1, 3
 Names = tuple[str, str]
@@ -60,6 +61,13 @@ def diff(a: str, b: str | None, asked: Asked, symptom: str | None = None, report
     if symptom is not None:
         sides = (sides[0].judged_with(symptom), sides[1].judged_with(symptom))
     return _COMPARED[asked.chosen or "captures"](*sides, pair or ("", ""))
+
+
+def shown_against(other: str, capture: Capture, symptom: str | None) -> Display:
+    """Return in what a case, bundle or target, which works, and a capture, which fails, differ, as a table to look at."""
+    works = side(other)
+    pairs = list(_paired(works.capture.sources, capture.sources))
+    return listing(compare_sources(pairs, parse_symptom(symptom), same_target=works.capture.target == capture.target))
 
 
 def _sides(a: str, b: str | None, pair: Names | None, reports: Path | None) -> tuple[Side, Side]:
@@ -107,6 +115,9 @@ def _paired(ours: Iterable[Source], theirs: Iterable[Source]) -> Iterable[Source
 
 def _sources(a: Side, b: Side, names: Names) -> Answer:
     one, other = a.source(names[0]), b.source(names[1])
+    if one.kind != other.kind:
+        hint = "Name two databases, or two sources of cloud exports."
+        raise UsageError(f"{one.name} is a {one.kind} source, {other.name} a {other.kind} source.", hint)
     found = compare_sources([(one, other)], _symptom(a, b), same_target=a.capture.target == b.capture.target)
     return _answer(a, b, found, finding_changes(a.document, b.document, {other.name: one.name}), "source", names)
 

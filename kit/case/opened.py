@@ -172,6 +172,12 @@ class Case:
         except UsageError as error:
             return displays.Sentence(error.message)
 
+    def diff(self, works: str) -> Display:
+        """Return in what another case, bundle or target, which works, and this case, which fails, differ, by the ladder."""
+        from kit.case.differing import shown_against
+
+        return shown_against(works, self.capture, self.document.symptom)
+
     def refresh(self) -> Case:
         """Return the same case captured again; UsageError where it was opened from a bundle."""
         if self.target is None or self.question is None or self.target.bundle is not None:

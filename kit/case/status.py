@@ -133,7 +133,7 @@ def _also(broken: Sequence[str]) -> list[str]:
     """Return the further broken layers, with what broke them as far as it fits: none of them may be cut away."""
     words = "; ".join(broken)
     words = words if len(words) < LINE_LIMIT - 100 else ", ".join(item.partition(" (")[0] for item in broken)
-    return [f"Also broken, further up: {words}."] if words else []
+    return [f"Also broken, further on: {words}."] if words else []
 
 
 def _beside(document: FindingsDocument) -> list[str]:

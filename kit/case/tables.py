@@ -10,6 +10,7 @@ import pandas as pd
 
 from kit.analyze import applications, bloat, locks
 from kit.analyze.access import forecast, matrix, powers
+from kit.case.collecting import DECLARED
 from kit.collect.cloud_frames import EVIDENCE
 from kit.collect.forms.seen import SEEN
 from kit.collect.pooler_frames import NAMES as POOLER
@@ -105,7 +106,7 @@ def queries_for(table: str) -> tuple[str, ...]:
     """Return the fact queries that must be asked of a live target for this table; probes follow from their answers."""
     if table == "migrations":
         return ("migration_ledgers",)
-    if table in ELSEWHERE or table in POOLER or table == SERVICE_PROBES:
+    if table in (*ELSEWHERE, *POOLER, *DECLARED, SERVICE_PROBES):
         return (table,)
     return tuple(name for name in evidence_for(table) if name in fact_queries())
 
@@ -145,4 +146,4 @@ CLOUD = EVIDENCE
 ELSEWHERE = ("other_databases", "relations_elsewhere", "ledgers_elsewhere")
 # No fact queries: every attempt to connect is evidence, the probes read the ledgers that a fact query has found, and a
 # collector in a job looks at what the service sees.
-_OTHER = ("connection", "connection_steps", "migrations", "exposed_roles", *ELSEWHERE, *SEEN, *POOLER, SERVICE_PROBES)
+_OTHER = ("connection", "connection_steps", "migrations", "exposed_roles", *ELSEWHERE, *SEEN, *POOLER, *DECLARED, SERVICE_PROBES)

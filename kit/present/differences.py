@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import pandas as pd
+
 from kit.analyze.differences.catalog import KINDS
 from kit.analyze.differences.model import Difference, Differences, LayerDifferences
+from kit.present.displays import Display, Sentence
+from kit.present.evidence import Listing
 from kit.present.text import counted, visible
 
 SHOWN = 20
@@ -20,6 +24,16 @@ def told(record: Mapping[str, Any], found: Differences) -> str:
     lines = [*_head(record), _summary(record, found), "", *(line for layer in found.layers for line in _layer(layer))]
     lines += [*_findings(record["findings"]), *_left_out(found.left_out)]
     return "\n".join(lines)
+
+
+def listing(found: Differences) -> Display:
+    """Return the differences as a table to look at, the lowest rung first; a sentence where nothing differs."""
+    rows = [(d.layer, d.kind, d.subject, d.a, d.b, d.why) for d in found.all]
+    unseen = [layer.layer for layer in found.layers if layer.not_compared]
+    if not rows:
+        return Sentence("Nothing differs that could matter" + (f"; not compared: {', '.join(unseen)}." if unseen else "."))
+    columns = ["layer", "kind", "subject", "works", "fails", "why it can matter"]
+    return Listing("What works against what fails", pd.DataFrame(rows, columns=columns).astype("string"))
 
 
 def _head(record: Mapping[str, Any]) -> Iterator[str]:

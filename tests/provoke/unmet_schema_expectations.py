@@ -10,7 +10,7 @@ from kit.analyze.schema.file import parse_file
 from kit.sandbox.server import Server
 
 EXPECTED = """
-extensions = ["pgcrypto"]
+extensions = ["pg_stat_statements"]
 
 [tables."expected.sessions"]
 columns.session_id = "bigint not null"
@@ -34,7 +34,7 @@ def provoke(server: Server, database: str) -> Iterator[dict[str, Any]]:
         "extra": {NAME: expected_evidence(parse_file(EXPECTED, "expected.toml"), datetime.now(UTC))},
         "expected": [
             "unmet_schema_expectations:column:sessions.platform_id",
-            "unmet_schema_expectations:extension:pgcrypto",
+            "unmet_schema_expectations:extension:pg_stat_statements",
             'unmet_schema_expectations:index:sessions."(session_id)"',
         ],
         "absent": ["unmet_schema_expectations:column:there.name", "unmet_schema_expectations:column:sessions.session_id"],

@@ -18,6 +18,10 @@ from kit.analyze.names import is_system_schema
 
 # A table is told as larger only by an order of magnitude, and when it is large at all.
 SIZE_FACTOR, SMALLEST_BYTES = 10.0, 64 * 1024 * 1024
+_OWN_TO_A_RUN = frozenset(
+    "HOSTNAME PWD OLDPWD SHLVL _ PORT K_REVISION K_SERVICE K_CONFIGURATION CLOUD_RUN_EXECUTION CLOUD_RUN_TASK_INDEX"
+    " CLOUD_RUN_TASK_ATTEMPT CLOUD_RUN_JOB".split()
+)
 _TEMPORARY = "temporary, of one session"
 _VERSION = "comes with the version of the server"
 
@@ -54,6 +58,10 @@ def _other_database(row: Row) -> str | None:
     return None if row["database_name"] == HERE else OTHER_DATABASE
 
 
+def _own_way(row: Row) -> str | None:
+    return "the kit's own way to the server, compared as such" if row["is_way"] else None
+
+
 def _template(row: Row) -> str | None:
     return "a template" if row["is_template"] else None
 
@@ -63,6 +71,11 @@ def _size_pair(a: Row | None, b: Row | None) -> str | None:
     if None in sizes or max(sizes) < SMALLEST_BYTES or is_near(max(sizes), max(1, min(sizes)), SIZE_FACTOR):
         return "a size of the same order of magnitude, or small"
     return None
+
+
+def _of_the_run(row: Row) -> str | None:
+    own = str(row["variable_name"]) in _OWN_TO_A_RUN
+    return "a variable that is another in each run" if own else None
 
 
 def _permission(row: Row) -> str | None:
@@ -236,5 +249,30 @@ SERVICES: tuple[Topic, ...] = (
           (Aspect("died_at", "died at"), Aspect("http_status", "status"), Aspect("error_code", "error"),
            Aspect("body_words", "says")), "it shows where a request dies", ("died_at", "http_status", "error_code")),
 )  # fmt: skip
-TOPICS = (*POSTGRES, *CLOUD, *SERVICES)
+STRINGS: tuple[Topic, ...] = (
+    Topic("connection string", "connection strings", "configuration", "connection_strings", ("variable_name",),
+          (Aspect("masked"), Aspect("is_set", "set", "not set")), "it leads elsewhere, or in another way", ("masked",),
+          skip=_own_way),
+)  # fmt: skip
+AROUND: tuple[Topic, ...] = (
+    Topic("connection string", "connection strings", "configuration", "connection_strings", ("variable_name",),
+          (Aspect("is_set", "set", "not set"), Aspect("masked"), Aspect("form", "form"), Aspect("reader", "read by"),
+           Aspect("fingerprint", "fingerprint")), "it leads to another place, or is read otherwise", ("is_set", "masked")),
+    Topic("variable that the service sees", "variables that the service sees", "configuration", "service_environment",
+          ("variable_name",), (Aspect("fingerprint", "fingerprint"), Aspect("has_outer_space", "spaces around", "no space around"),
+          Aspect("has_invisible", "invisible characters", "nothing invisible"), Aspect("is_quoted", "in quotes", "unquoted")),
+          "the service is told something else", ("fingerprint",), "not set", skip=_of_the_run),
+    Topic("setting of a pooler", "settings of poolers", "configuration", "pooler_settings", ("setting_name",),
+          (Aspect("setting"),), "a pooler under it turns clients away, or keeps them waiting", ("setting",), "not set"),
+    Topic("entry of a pooler", "entries of poolers", "configuration", "pooler_databases", ("entry_name",),
+          _aspects("host", "port", "database_name", "force_user_name", "pool_mode", "pool_size", "maximum_connections",
+                   "is_paused", "is_disabled"), "clients are led elsewhere, or wait", ("database_name",)),
+    Topic("socket that the service sees", "sockets that the service sees", "reachability", "service_sockets", ("path",),
+          (Aspect("kind"), Aspect("is_usable", "usable", "not usable"), Aspect("mode", "mode")),
+          "without its socket file a connection ends at once", ("kind",)),
+    Topic("step of the service", "steps of the service", "reachability", "service_reachability", ("step", "host", "port"),
+          (Aspect("is_reached", "reached", "not reached"), Aspect("error_code", "error")),
+          "it shows how far the service gets", ("is_reached",)),
+)  # fmt: skip
+TOPICS = (*POSTGRES, *CLOUD, *SERVICES, *STRINGS)
 KINDS = {topic.plural: topic.kind for topic in TOPICS}

@@ -52,7 +52,7 @@ def without_consequences(found: Found, a: Book, b: Book) -> None:
 def without_same_effect(found: Found, a: Frames, b: Frames) -> None:
     """Take out the differing grants by which neither the grantee nor a member of it may do anything else."""
     grants = [d for d in found.differences if d.kind in _GRANTS and "grantable" not in f"{d.a} {d.b}"]
-    if not grants or any(need not in frames for need in NEEDS for frames in (a, b)):
+    if not grants or not (is_judgeable(a) and is_judgeable(b)):
         return
     changed, members = _changed(Cells.of(a), Cells.of(b)), _members(a, b)
 
@@ -62,6 +62,20 @@ def without_same_effect(found: Found, a: Frames, b: Frames) -> None:
         return not roles.isdisjoint(members.get(grantee, set()) | {grantee})
 
     _take_out(found, {id(difference) for difference in grants if not has_effect(difference)}, SAME_EFFECT)
+
+
+def is_judgeable(frames: Frames) -> bool:
+    """Return whether the evidence is whole enough to say what may be done: all of it is there, and no role is unknown."""
+    if any(need not in frames or frames.is_truncated(need) for need in NEEDS) or not frames["databases"]["is_current"].any():
+        return False
+    members = frames["role_memberships"]
+    named = {
+        *members["role_name"],
+        *members["member_name"],
+        *frames["databases"]["owner_name"],
+        *frames["relations"]["owner_name"],
+    }
+    return named <= {*frames["roles"]["role_name"]}
 
 
 def _take_out(found: Found, places: set[int], reason: str) -> None:

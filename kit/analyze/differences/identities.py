@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kit.analyze.access.matrix import NEEDS
 from kit.analyze.access.role_graph import RoleGraph
 from kit.analyze.access.search_path import SearchPaths
 from kit.analyze.access.visible_rows import ROWS, UNKNOWN
-from kit.analyze.differences.effects import Cell, Cells, common, named
+from kit.analyze.differences.effects import Cell, Cells, common, is_judgeable, named
 from kit.analyze.differences.model import Difference, Found
 from kit.analyze.differences.settings import is_log_setting
 from kit.analyze.differences.topics import MASKED
@@ -56,10 +55,9 @@ class Identity:
 def compare_identities(a: Identity, b: Identity) -> Found:
     """Return in what two roles differ: attributes, memberships, settings, and what comes of their grants and of policies."""
     found = Found()
-    missing = [name for name in NEEDS if name not in a.frames or name not in b.frames]
-    if missing or a.row is None or b.row is None:
+    if a.row is None or b.row is None or not (is_judgeable(a.frames) and is_judgeable(b.frames)):
         unknown = [quoted(side.role) for side in (a, b) if side.row is None]
-        reason = f"evidence of {', '.join(missing)}" if missing else f"role {' and '.join(unknown)}, which is not in the evidence"
+        reason = f"role {' and '.join(unknown)} is not in the evidence" if unknown else "evidence of roles or grants is missing"
         found.not_compared += [(layer, f"the two identities: {reason}") for layer in ("authentication", "privileges")]
         return found
     _attributes(found, a.row, b.row)

@@ -46,9 +46,12 @@ def finding_changes(a: FindingsDocument, b: FindingsDocument, sources: Mapping[s
 
 
 def _by_key(document: FindingsDocument, names: Mapping[str, str] | None) -> dict[Key, Pair]:
+    """Return the findings by source and fingerprint; where there are several sources, it begins with the source's name."""
     pairs: Iterable[Pair] = document.findings()
     return {
-        (_source(result, names), finding.fingerprint): (result, finding) for result, finding in pairs if _is_in(result, names)
+        (_source(result, names), finding.fingerprint.removeprefix(f"{result.source}/")): (result, finding)
+        for result, finding in pairs
+        if _is_in(result, names)
     }
 
 

@@ -16,6 +16,7 @@ STRINGS, PROBLEMS = "connection_strings", "connection_string_problems"
 STRING_COLUMNS = (
     Column("variable_name", "string", data_class="identifier"),
     Column("is_set", "boolean"),
+    Column("is_way", "boolean", "the kit itself connects by it"),
     Column("masked", "string", data_class="identifier"),
     Column("corrected", "string", data_class="identifier"),
     Column("fingerprint", "string", "of where it leads; the password has no part in it"),
@@ -41,6 +42,7 @@ class Examined:
 
     variable: str
     examination: Examination | None
+    is_way: bool = False
 
 
 def strings_evidence(examined: Iterable[Examined], at: datetime) -> dict[str, Evidence]:
@@ -62,12 +64,13 @@ def _evidence(title: str, grain: str, text: str, at: datetime, columns: tuple[Co
 def _string(one: Examined) -> tuple[Any, ...]:
     found = one.examination
     if found is None:
-        return one.variable, False, *(None for _ in STRING_COLUMNS[2:])
+        return one.variable, False, one.is_way, *(None for _ in STRING_COLUMNS[3:])
     reading = found.reading
     host = reading.socket or ",".join(reading.hosts) or None
     told = (host and visible(host), reading.database and visible(reading.database))
     user = reading.user and visible(reading.user)
-    return one.variable, True, found.masked, found.corrected, found.fingerprint, reading.form, found.reader, user, *told
+    said = (found.masked, found.corrected, found.fingerprint, reading.form, found.reader)
+    return one.variable, True, one.is_way, *said, user, *told
 
 
 def _problems(one: Examined) -> list[tuple[str, ...]]:

@@ -24,6 +24,8 @@ _UNWELL = re.compile(
 )
 _STATES = re.compile(r"status|state|health|healthy|ok|ready|live|alive|success|up|connected|available", re.IGNORECASE)
 _DATABASE = re.compile(r"database|db|postgres|postgresql|sql|pool", re.IGNORECASE)
+# What a service falls back to that was not given its database: it looks alive, and keeps nothing.
+_FALLBACK = re.compile(r"(?:in[ _-]?memory|sqlite\w*)", re.IGNORECASE)
 _SAYS = 4
 
 
@@ -104,6 +106,8 @@ def _blamed(row: Record, by_name: Mapping[str, Record]) -> Record | None:
 
 def _is_unwell(path: str, value: str) -> bool:
     key = path.rpartition(".")[2]
+    if _FALLBACK.fullmatch(value.strip()) and _DATABASE.search(path):
+        return True
     if value.lower() == "false":
         return bool(_STATES.fullmatch(key))
     return bool(_UNWELL.match(value.strip())) and not re.search(r"message|error|detail|title|version", key, re.IGNORECASE)
