@@ -133,3 +133,10 @@ def test_the_triage_page_tells_the_same(ran: Ran) -> None:
     page = Path(ran.runs["failing"].folder / "triage.html").read_text()
     assert "Not the database" in page
     assert page.count("refuted") >= 2
+
+
+def test_a_demo_of_an_unknown_incident_is_refused_in_one_sentence(ran: Ran) -> None:
+    exit_status, printed = kit(ran.incident, "demo", "--incident", "z")
+    assert exit_status == 2
+    assert "There is no such staged incident." in printed
+    assert "Known: a, c, d, e." in printed

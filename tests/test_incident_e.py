@@ -108,7 +108,7 @@ def test_two_captures_of_one_case_show_the_repair(ran: Ran) -> None:
     for what in (
         "'settlement-prod:us-central1-a:settlement-db' / 'settlement-prod:us-central1:settlement-db'",
         "attempt to connect: password refused",
-        "connection string DATABASE_URL: postgresql://settlement:***@/settlement?host=/cloudsql/settlement-prod:us-central1-a:",
+        'connection string "DATABASE_URL": postgresql://settlement:***@/settlement?host=/cloudsql/settlement-prod:us-central1-a:',
         "settlement.webhook_subscriptions: missing / kind table",
         f"may connect to Cloud SQL of {SERVICE}: no role seen / yes",
     ):

@@ -255,12 +255,10 @@ STRINGS: tuple[Topic, ...] = (
           skip=_own_way),
 )  # fmt: skip
 AROUND: tuple[Topic, ...] = (
-    Topic("connection string", "connection strings", "configuration", "connection_strings", ("variable_name",),
-          (Aspect("is_set", "set", "not set"), Aspect("masked"), Aspect("form", "form"), Aspect("reader", "read by"),
-           Aspect("fingerprint", "fingerprint")), "it leads to another place, or is read otherwise", ("is_set", "masked")),
     Topic("variable that the service sees", "variables that the service sees", "configuration", "service_environment",
-          ("variable_name",), (Aspect("fingerprint", "fingerprint"), Aspect("has_outer_space", "spaces around", "no space around"),
-          Aspect("has_invisible", "invisible characters", "nothing invisible"), Aspect("is_quoted", "in quotes", "unquoted")),
+          ("variable_name",),
+          (Aspect("fingerprint", "fingerprint"), Aspect("has_outer_space", "spaces around", "no space around"),
+           Aspect("has_invisible", "invisible characters", "nothing invisible"), Aspect("is_quoted", "in quotes", "unquoted")),
           "the service is told something else", ("fingerprint",), "not set", skip=_of_the_run),
     Topic("setting of a pooler", "settings of poolers", "configuration", "pooler_settings", ("setting_name",),
           (Aspect("setting"),), "a pooler under it turns clients away, or keeps them waiting", ("setting",), "not set"),
@@ -274,5 +272,5 @@ AROUND: tuple[Topic, ...] = (
           (Aspect("is_reached", "reached", "not reached"), Aspect("error_code", "error")),
           "it shows how far the service gets", ("is_reached",)),
 )  # fmt: skip
-TOPICS = (*POSTGRES, *CLOUD, *SERVICES, *STRINGS)
+TOPICS = (*STRINGS, *AROUND, *POSTGRES, *CLOUD, *SERVICES)
 KINDS = {topic.plural: topic.kind for topic in TOPICS}

@@ -25,8 +25,6 @@ LEFT_OUT_FRAMES = {
     **dict.fromkeys(("column_widths", "statements", "statements_info", "table_statistics"), _COUNTED),
     **dict.fromkeys(("pooler_pools", "pooler_servers"), _MOMENT),
     "pooler_stats": _COUNTED,
-    "connection_string_problems": "what is wrong with a string, which a finding tells",
-    "expected_schema": "what is expected, against which checks hold what is there",
     **dict.fromkeys(("other_databases", "relations_elsewhere", "ledgers_elsewhere"), OTHER_DATABASE),
     "extension_relations": EXTENSION,
     "function_mentions": "words in bodies of functions: the functions themselves are compared",
@@ -58,8 +56,11 @@ LEFT_OUT_COLUMNS = {
     "grows_by_itself": _COUNTED,
     "is_locked": _MOMENT,
     "applied_steps": _COUNTED,
-    **dict.fromkeys(("is_way", "corrected", "user_name", "host", "database_name", "value_bytes", "reason", "address"), _SAID),
+    **dict.fromkeys(("database_name", "value_bytes", "reason", "address"), _SAID),
     **dict.fromkeys(("owner_id", "seconds", "reserve_pool_size", "current_connections"), _COUNTED),
+    **dict.fromkeys("name_seconds tcp_seconds tls_seconds answer_seconds body_seconds allowed_seconds body_bytes".split(), _COUNTED),
+    **dict.fromkeys("body_fields mentioned_services method url addresses tls location content_type body_is_cut ignores_proxy"
+                    " vantage".split(), _SAID),
     "column_names": _SAID,
     "kind": _SAID,
 }  # fmt: skip

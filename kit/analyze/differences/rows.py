@@ -55,11 +55,12 @@ def left_out_counts(topics: Sequence[Topic], a: Book, b: Book) -> Counter[str]:
     """Return how many values differ that cannot matter, by reason: columns of compared rows, and whole frames."""
     counts: Counter[str] = Counter()
     for topic in {topic.frame: topic for topic in reversed(topics)}.values():
+        used = {aspect.column for other in topics if other.frame == topic.frame for aspect in other.aspects} | {*topic.key}
         ours, theirs = a.rows(topic), b.rows(topic)
         for key in ours.keys() & theirs.keys():
             for column, value in ours[key].items():
                 reason = LEFT_OUT_COLUMNS.get(column)
-                if reason and column not in topic.key and value != theirs[key].get(column):
+                if reason and column not in used and value != theirs[key].get(column):
                     counts[reason] += 1
     for frame, reason in LEFT_OUT_FRAMES.items():
         rows = [Counter(map(repr, book.records(frame))) for book in (a, b)]
