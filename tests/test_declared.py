@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from kit.analyze.document import FindingsDocument
+from kit.analyze.dsn import examine
+from kit.analyze.dsn.evidence import Examined, strings_evidence
 from kit.analyze.schema.comparison import compare
 from kit.analyze.schema.dump import Script, read_dump
 from kit.analyze.schema.evidence import NAME, expected_evidence, expected_in
@@ -24,6 +27,7 @@ from kit.report.running import exit_status
 from kit.sandbox.server import Server
 from kit.strings import NamedString, strings_of
 from kit.target import resolve
+from tests.test_dsn import ROWS
 
 EXPECTED = """
 extensions = ["vector >= 0.5", "pgcrypto"]
@@ -63,7 +67,7 @@ def test_an_expectation_is_the_same_after_its_way_through_a_frame(expected: Expe
     back = expected_in(Frames(Source("database", "postgres", "here", None, {NAME: evidence})))
     assert expected_evidence(back, AT).frame.equals(evidence.frame)
     assert back.relations == tuple(_reading(relation) for relation in expected.relations)
-    assert back.extensions == expected.extensions
+    assert (back.extensions, back.origin) == (expected.extensions, expected.origin)
 
 
 def _reading(relation: ExpectedRelation) -> ExpectedRelation:
@@ -93,7 +97,9 @@ def test_a_bundle_is_judged_against_the_expectation_that_it_was_captured_with(
     (configured / "schema.toml").unlink()
     found = judged(bundle.load(configured / "bundle"), Question("case"))
     assert found.verdict.layer == "schema"
-    assert found.verdict.summary == "The broken layer is schema: Column platform_id of public.sessions is missing."
+    assert found.verdict.summary == (
+        "The broken layer is schema: Column platform_id of public.sessions is missing. (Expected by schema.toml.)"
+    )
 
 
 def test_a_check_that_an_unreached_server_kept_blind_is_not_clean(configured: Path) -> None:
@@ -167,6 +173,13 @@ def test_what_is_no_list_of_variables_is_refused_without_being_repeated(given: o
 def test_the_passwords_of_strings_are_known_to_the_gate(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_URL", text)
     assert "p@ss-word" in secrets_of([NamedString("API_URL")])
+
+
+def test_no_string_leaves_a_piece_of_its_password_in_a_frame() -> None:
+    examined = [Examined(f"V{place}", examine(row.text, **row.options)) for place, row in enumerate(ROWS)]
+    frames = "".join(evidence.frame.to_csv() for evidence in strings_evidence(examined, AT).values())
+    assert len(examined) > 150
+    assert not re.search(r"S3c|cretTok|Tok9", frames)
 
 
 def test_a_comparison_by_the_frame_is_that_by_the_file(server: Server, database: str) -> None:

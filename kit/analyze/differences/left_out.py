@@ -58,7 +58,8 @@ LEFT_OUT_COLUMNS = {
     "applied_steps": _COUNTED,
     **dict.fromkeys(("database_name", "value_bytes", "reason", "address"), _SAID),
     **dict.fromkeys(("owner_id", "seconds", "reserve_pool_size", "current_connections"), _COUNTED),
-    **dict.fromkeys("name_seconds tcp_seconds tls_seconds answer_seconds body_seconds allowed_seconds body_bytes".split(), _COUNTED),
+    **dict.fromkeys("name_seconds tcp_seconds tls_seconds answer_seconds body_seconds allowed_seconds".split(), _COUNTED),
+    "body_bytes": _COUNTED,
     **dict.fromkeys("body_fields mentioned_services method url addresses tls location content_type body_is_cut ignores_proxy"
                     " vantage".split(), _SAID),
     "column_names": _SAID,

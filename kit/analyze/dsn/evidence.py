@@ -66,11 +66,15 @@ def _string(one: Examined) -> tuple[Any, ...]:
     if found is None:
         return one.variable, False, one.is_way, *(None for _ in STRING_COLUMNS[3:])
     reading = found.reading
-    host = reading.socket or ",".join(reading.hosts) or None
-    told = (host and visible(host), reading.database and visible(reading.database))
-    user = reading.user and visible(reading.user)
+    parts = (reading.user, reading.socket or ",".join(reading.hosts), reading.database)
     said = (found.masked, found.corrected, found.fingerprint, reading.form, found.reader)
-    return one.variable, True, one.is_way, *said, user, *told
+    return one.variable, True, one.is_way, *said, *(_shown(part, found.masked) for part in parts)
+
+
+def _shown(part: str | None, masked: str) -> str | None:
+    """Return a part where the masked string shows it too: of a string that is badly written it may be half a password."""
+    shown = visible(part or "")
+    return shown if shown and shown in masked else None
 
 
 def _problems(one: Examined) -> list[tuple[str, ...]]:

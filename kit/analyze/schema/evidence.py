@@ -16,6 +16,7 @@ from kit.evidence.records import records
 NAME = "expected_schema"
 COLUMNS = (
     Column("item", "string", "relation, column, index, extension or unread"),
+    Column("origin", "string", "the file that says so", "identifier"),
     Column("schema_name", "string", data_class="identifier"),
     Column("relation_name", "string", data_class="identifier"),
     Column("name", "string", data_class="identifier"),
@@ -36,7 +37,8 @@ Row = Mapping[str, Any]
 
 def expected_evidence(expected: ExpectedSchema, at: datetime) -> Evidence:
     """Return what is expected as evidence; what a service does with a table is left out, as no check here reads it."""
-    rows = [tuple(row.get(column.name) for column in COLUMNS) for row in _rows(expected)]
+    told = ({**row, "origin": expected.origin} for row in _rows(expected))
+    rows = [tuple(row.get(column.name) for column in COLUMNS) for row in told]
     about = provenance(
         "Expected schema", "one row per relation, column, index and extension", expected.origin, at, 0.0, len(rows)
     )
@@ -52,7 +54,8 @@ def expected_in(frames: Frames) -> ExpectedSchema:
     relations = tuple(_relation(row, members[row["schema_name"], row["relation_name"]]) for row in _of(rows, "relation"))
     extensions = tuple(ExpectedExtension(row["name"], row["kind"]) for row in _of(rows, "extension"))
     unread = tuple(row["name"] for row in _of(rows, "unread"))
-    return ExpectedSchema(NAME, relations, extensions, unread)
+    origin = rows[0]["origin"] if rows else ""
+    return ExpectedSchema(origin, relations, extensions, unread)
 
 
 def _rows(expected: ExpectedSchema) -> Iterator[Row]:

@@ -48,7 +48,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
             yield NotExamined(difference.relation or difference.kind, difference.because)
         else:
             found.setdefault(_key(difference), []).append(difference)
-    yield from (_finding(frames, key, differences) for key, differences in found.items())
+    yield from (_finding(frames, expected.origin, key, differences) for key, differences in found.items())
 
 
 def _key(item: Difference) -> Key:
@@ -60,14 +60,14 @@ def _key(item: Difference) -> Key:
     return item.kind, item.schema, item.relation or (item.expected or "").partition(" ")[0]
 
 
-def _finding(frames: Frames, key: Key, differences: list[Difference]) -> Finding:
+def _finding(frames: Frames, origin: str, key: Key, differences: list[Difference]) -> Finding:
     kind, parent, name = key
     worst = min((_severity(item) for item in differences), key=SEVERITIES.index)
     remedies = list(dict.fromkeys(item.remedy for item in differences if item.remedy))
     return Finding(
         severity=worst,
         subject=Subject(kind, name, parent),
-        message=" ".join(dict.fromkeys(item.because for item in differences)),
+        message=f"{' '.join(dict.fromkeys(item.because for item in differences))} (Expected by {origin}.)",
         remedy=";\n".join(remedies) or "Run the migration that makes it in this database, or correct the expectation.",
         evidence=rows(_positions(frames, differences[0], name), NAME),
         relations=frozenset({item.relation for item in differences if item.relation}),
