@@ -112,9 +112,11 @@ def masked_connection_string(value: str) -> str | None:
     # The last @ of all: a password may hold any number of them, unescaped, and any other sign.
     user_part, at, rest = url["rest"].rpartition("@")
     user, colon, _ = user_part.partition(":")
-    if (not at and not _is_host(rest)) or re.search(r"[?/=&#\s]", user):
-        return None
     place, question, query = rest.partition("?")
+    # An @ in a query would put all after it in the place of the host.
+    is_doubtful = re.search(r"[?/=&#\s]", user) or re.search(r"[=&;#]", place)
+    if is_doubtful or (not at and not _is_host(rest)):
+        return None
     before = value[: url.start()] + url["scheme"] + "://"
     who = f"{user}{colon}{MASK if colon else ''}{at}"
     return f"{before}{who}{place}{question}{_masked_query(query)}"
