@@ -41,10 +41,12 @@ def pooler_of(name: str, entry: Mapping[str, Any], where: str) -> PoolerSource |
 def _conninfo(entry: Mapping[str, Any], where: str) -> str:
     if "pooler_env" in entry:
         value = os.environ.get(entry["pooler_env"])
-        if not value:
+        if not (value and value.strip()):
             raise TargetError(f"{where} reads its pooler from ${entry['pooler_env']}, which is not set.", "Export it first.")
         return value
     conninfo = str(entry["pooler"])
+    if not conninfo.strip():
+        raise TargetError(f"The pooler of {where} is empty.", 'Write it as pooler = "postgresql://stats@HOST:6432/pgbouncer".')
     if _HOLDS_PASSWORD.search(conninfo):
         raise TargetError(f"The pooler of {where} holds a password.", "Use pooler_env, service=NAME, or ~/.pgpass.")
     return conninfo

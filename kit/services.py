@@ -57,7 +57,9 @@ def services_of(value: Any, folder: Path, vantage: str, where: str) -> Services 
     if value is None:
         return None
     if isinstance(value, str):
-        return Services(recorded=folder / value, vantage=vantage)
+        return Services(
+            recorded=folder / _file(value, f"services of {where}", '[targets.NAME.services], NAME = "URL"'), vantage=vantage
+        )
     named = {key: item for key, item in value.items() if key not in _SETTINGS} if isinstance(value, dict) else {}
     if not named or len(named) > MOST_SERVICES:
         hint = f'Write [targets.NAME.services] with one line backend = "https://…/health" each; at most {MOST_SERVICES}.'
@@ -98,8 +100,13 @@ def _refuse_url(url: str, what: str) -> None:
 
 
 def _ca(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise TargetError(f"ca of the services of {where} is not the name of a file.", 'Write it as ca = "ca.pem".')
+    return _file(value if isinstance(value, str) else "", f"ca of the services of {where}", 'ca = "ca.pem"')
+
+
+def _file(value: str, what: str, example: str) -> str:
+    # A URL in its place may hold a key, which the words about a missing file would repeat.
+    if not value or "://" in value:
+        raise TargetError(f"{what} is not the name of a file.", f"Write it as {example}.")
     return value
 
 

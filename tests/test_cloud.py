@@ -314,7 +314,7 @@ def test_what_powershell_writes_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_may_have_any_name_and_is_only_so_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kit.collect.cloud.MAXIMUM_FILE_BYTES", 1024**2)
+    monkeypatch.setattr("kit.collect.cloud_files.MAXIMUM_FILE_BYTES", 1024**2)
     (tmp_path / ".hidden").write_bytes(b"?")
     (tmp_path / "folder").mkdir()
     (tmp_path / "large").write_bytes(b" " * (1024**2 + 1))

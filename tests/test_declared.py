@@ -19,7 +19,9 @@ from kit.analyze.schema.expected import READING, ExpectedRelation, ExpectedSchem
 from kit.analyze.schema.file import parse_file
 from kit.case.collecting import collected
 from kit.case.declared import secrets_of
+from kit.case.expecting import expect
 from kit.case.judging import Question, judged
+from kit.case.showing import shown
 from kit.errors import ParameterError, TargetError
 from kit.evidence import bundle
 from kit.evidence.model import Frames, Source
@@ -102,6 +104,23 @@ def test_a_bundle_is_judged_against_the_expectation_that_it_was_captured_with(
     )
 
 
+def test_the_gate_takes_the_same_expectation_where_none_is_named(configured: Path, server: Server, database: str) -> None:
+    server.execute("create table sessions (id bigint not null)", database)
+    (configured / "schema.toml").write_text('[tables.sessions]\ncolumns.platform_id = "text"\n')
+    written(configured, f'[targets.t]\ndsn = "{server.dsn(database)}"\nexpected_schema = "schema.toml"\n')
+    answer = expect("t", None, None)
+    assert (answer.status, [item["column"] for item in answer.record["differences"]]) == (1, ["platform_id"])
+
+
+def test_a_table_of_the_strings_is_shown_of_a_live_target(
+    configured: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_URL", f"postgresql://api:{PASSWORD}@db/shop")
+    written(configured, f'[targets.t]\ndsn = "{server.dsn()}"\nstrings = ["API_URL"]\n')
+    frame = shown(["connection_strings"], "t")
+    assert frame["masked"].tolist() == ["postgresql://api:***@db/shop"]
+
+
 def test_a_check_that_an_unreached_server_kept_blind_is_not_clean(configured: Path) -> None:
     (configured / "schema.toml").write_text("[tables.sessions]\n")
     written(configured, '[targets.t]\ndsn = "postgresql://kit@127.0.0.1:1/shop"\nexpected_schema = "schema.toml"\n')
@@ -118,8 +137,8 @@ def test_strings_are_examined_and_never_kept(configured: Path, server: Server, m
     bundle.save(collected(resolve("t")), configured / "bundle")
     found = judged(bundle.load(configured / "bundle"), Question("case"))
     told = {f.fingerprint: (f.layer, f.severity) for _, f in found.findings()}
-    assert told['misdirected_connection_strings:setting:"API_URL".local_hosts'] == ("reachability", "critical")
-    assert told['faulty_connection_strings:setting:"JOB_URL".wrapping_quotes'] == ("configuration", "critical")
+    assert told['misdirected_connection_strings:fault:"API_URL".local_hosts'] == ("reachability", "critical")
+    assert told['faulty_connection_strings:fault:"JOB_URL".wrapping_quotes'] == ("configuration", "critical")
     assert found.verdict.layer == "configuration"
     assert PASSWORD not in found.to_json()
     frames = (e.frame.to_csv() for s in bundle.load(configured / "bundle").sources for e in s.evidence.values())

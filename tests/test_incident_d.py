@@ -129,8 +129,10 @@ def test_the_page_of_deploys_shows_them_in_this_order(ran: Ran) -> None:
 def test_the_status_names_every_broken_layer_in_order(ran: Ran) -> None:
     lines = ran.status.splitlines()
     assert lines[0].startswith("after_grant: BROKEN at configuration (")
-    assert "setting invisible_characters in DATABASE_URL" in lines[0]
+    assert "fault invisible_characters in DATABASE_URL" in lines[0]
     assert re.match(r"Also broken, further on: schema \(.*column platform_id in sessions\); service \(", lines[1])
+    assert lines[2].startswith("Since: 2025-06-03 11:06 UTC, by the first error logged; ")
+    assert lines[2].endswith("; the last known change before it: revision, 2025-06-03 11:04 UTC.")
 
 
 def test_no_password_is_written_or_printed(ran: Ran) -> None:

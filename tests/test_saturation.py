@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +19,7 @@ from kit.case.collecting import collected
 from kit.case.judging import Question, judged
 from kit.checks import judge
 from kit.cli import app
+from kit.collect import pooler
 from kit.collect.capture import capture
 from kit.collect.pooler import collect_pooler
 from kit.collect.pooler_frames import NAMES
@@ -169,6 +172,7 @@ def test_a_pooler_with_as_many_clients_as_it_allows(server: Server, database: st
     assert found.fingerprint == "saturated_pools:setting:max_client_conn"
     assert found.severity == "critical"
     assert "3 of 3 clients" in found.message
+    assert "Not the database" not in found.message, "clients also heap up where the database is slow"
 
 
 def _connects(bouncer: Bouncer) -> bool:
@@ -183,9 +187,15 @@ def test_the_pooler_s_own_limit_of_connections(server: Server, database: str) ->
         bouncer.run(2, "select pg_sleep(60)")
         until(bouncer.holds(taken=1, waiting=1))
 
-        found = bouncer.finding()
+        found = bouncer.finding(slow_seconds=3600)
+        slow = bouncer.finding(slow_seconds=0.01)
 
     assert "Not the database: the pooler's own limit max_db_connections = 1 is reached" in found.message
+    assert "1 at short statements" in found.message
+    assert "Raise max_db_connections" in found.remedy
+    assert "The database is slow: statements run long" in slow.message
+    assert "the connections under the pooler's own limit max_db_connections = 1, which is reached, in the server" in slow.message
+    assert "slow_statements" in slow.remedy
 
 
 def test_a_server_that_refuses_the_pool_more_connections(server: Server, database: str) -> None:
@@ -216,7 +226,7 @@ def test_a_server_without_a_free_slot(server: Server, database: str) -> None:
 
         found = bouncer.finding()
 
-    assert "Not the database: the server has no slot for another connection" in found.message
+    assert "Whether it is the database cannot be told from here: the server has no slot for another connection" in found.message
     assert "connections_near_limit" in found.remedy
 
 
@@ -334,6 +344,48 @@ def _state(bouncer: Bouncer) -> list[list[tuple[object, ...]]]:
     servers = [(row[1], row[2], row[3], row[15]) for row in bouncer.admin("show servers")]
     until(lambda: sum(row[2] == "pgbouncer" for row in bouncer.admin("show clients")) == 1)
     return [*shown, servers, [(row[1], row[2]) for row in bouncer.admin("show clients")]]
+
+
+def test_a_console_that_hangs_is_given_up_and_is_not_said_to_have_closed(
+    bouncer: Bouncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = pooler._connect
+    halted: list[psutil.Process] = []
+
+    def connect_and_halt(conninfo: str) -> psycopg.Connection[Any]:
+        driver = connect(conninfo)
+        halted.append(_process(bouncer))
+        halted[0].suspend()
+        return driver
+
+    monkeypatch.setattr(pooler, "_connect", connect_and_halt)
+    monkeypatch.setattr(pooler, "DEADLINE_SECONDS", 1.0)
+    clock = time.perf_counter()
+    try:
+        source, _ = collect_pooler(PoolerSource("database.pooler", bouncer.console))
+    finally:
+        halted[0].resume()
+
+    assert time.perf_counter() - clock < 5
+    assert {gap.reason for gap in source.gaps.values()} == {"the pooler's console did not answer within 1 s"}
+
+
+def _process(bouncer: Bouncer) -> psutil.Process:
+    ini = f"{bouncer.place.split()[0].removeprefix('host=')}/ini"
+    return next(found for found in psutil.process_iter(["cmdline"]) if ini in (found.info["cmdline"] or ()))
+
+
+def test_a_pooler_that_is_halted_is_a_finding_in_bounded_time(bouncer: Bouncer) -> None:
+    halted = _process(bouncer)
+    halted.suspend()
+    clock = time.perf_counter()
+    try:
+        source, _ = collect_pooler(PoolerSource("database.pooler", bouncer.console))
+    finally:
+        halted.resume()
+
+    assert time.perf_counter() - clock < 14
+    assert _only_connections(source) == {"not reached"}
 
 
 def _only_connections(source: Source) -> set[str]:

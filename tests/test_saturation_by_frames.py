@@ -160,6 +160,40 @@ def test_what_keeps_a_pool_from_growing(pools: Rows, entries: Rows, more: dict[s
     assert found[0].cause == cause
 
 
+LIMITED = [entry(maximum_connections=2, current_connections=2)]
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "cause", "is_database"),
+    [
+        ("active", {}, "pooler's limit", False),
+        ("active", LONG_AGO, "long statement", True),
+        ("active", LOCKED, "lock wait", True),
+        (IN_TRANSACTION, {}, "idle in transaction", False),
+        (None, {}, "pooler's limit", None),
+    ],
+)
+def test_a_limit_that_is_reached_does_not_acquit_the_database(
+    state: str | None, more: dict[str, Any], cause: Cause, is_database: bool | None
+) -> None:
+    # The pool that waits has one connection of the two that are allowed; the pool of another user has the other.
+    other = servers(2)[0] | {"user_name": "jobs"}
+    given = frames(
+        pooler_pools=[pool(active=1), pool(active=1, waiting=0, user_name="jobs")],
+        pooler_databases=LIMITED,
+        pooler_servers=[*servers(1), other],
+        sessions=[session(1, state, **more), session(2, state, **more)],
+    )
+
+    [found] = waiting_pools(given, slow_seconds=1)
+
+    assert (found.cause, found.is_database) == (cause, is_database)
+    assert found.holders is not None
+    assert found.holders.seen + found.holders.unseen == 2
+    [finding] = judged(given)
+    assert ("Raise max_db_connections" in finding.remedy) == (is_database is False and cause == "pooler's limit")
+
+
 def judged(given: Frames, **thresholds: float) -> list[Finding]:
     check = registry()["saturated_pools"]
     defaults = {threshold.name: threshold.default for threshold in check.thresholds}
@@ -276,6 +310,9 @@ def test_a_wait_at_login_is_counted_from_the_connection_on_the_pooler_s_own_cloc
         client("pgbouncer", "active", "00:30", "00:30"),
     ]
 
+    # Connected for long, and waiting for its next request since a moment: that one is in already.
+    rows.append(client("shop", "waiting", "00:01", "00:29"))
+
     assert login_waits(rows) == {"shop": 25.0}
     assert login_waits([]) == {}
 
@@ -319,6 +356,7 @@ def test_a_pooler_alone_is_a_target(config: Path) -> None:
         ('pooler_env = "NOT_SET_ANYWHERE"', "which is not set"),
         ('pooler = "mysql://b"', "is not PostgreSQL"),
         ("pooler = 6432", "is not a text"),
+        ('pooler = " "', "is empty"),
         ('pooler = "host=b"\n[targets.shop.sources."database.pooler"]\nservice = "x"', "which is its pooler's name"),
     ],
 )

@@ -50,6 +50,13 @@ def place(row: Record, *path: str) -> str:
     return f"({row['file']} {row.get('pointer') or ''}{below})".replace(" )", ")")
 
 
+def versions_of(frames: Frames, wanted: Record) -> list[dict[str, Any]]:
+    """Return the versions of the secret that a service wants; of its project alone, where a secret of another has the name."""
+    found = [row for _, row in rows_of(frames, "secret_versions") if row["secret_name"] == wanted["secret_name"]]
+    own = [row for row in found if row["secret_project"] == wanted["secret_project"]]
+    return own or found
+
+
 def refused(frames: Frames, command: str, resource: str | None = None) -> Row | None:
     """Return the failed command of that name, and about that resource where one is named."""
     for at, row in rows_of(frames, "cloud_commands"):

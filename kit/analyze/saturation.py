@@ -76,7 +76,8 @@ class Slots:
 class Pool:
     """One pool in which clients wait: its numbers, its limits, who holds it, and so the cause.
 
-    `size` counts the reserve; a limit is None where there is none, or it is not known.
+    `size` is without the reserve. `limit` is the one above the size that is reached, of which `holders` then has all
+    connections, those of other pools too; None where none is reached, or it is not known.
     """
 
     entry: str
@@ -104,11 +105,20 @@ class Pool:
         """Return the one cause by which its clients wait."""
         if self.is_paused:
             return "paused"
+        doing = self.holders.most if self.holders else None
         if self.limit is not None:
-            return "pooler's limit"
+            # A limit that is reached is as good as a small pool: who holds the connections is the cause.
+            return "pooler's limit" if doing in (None, "short statement") else doing
         if self.size is None or self.connections < self.size:
             return self._of_not_growing()
-        return (self.holders.most if self.holders else None) or "unseen"
+        return doing or "unseen"
+
+    @property
+    def is_database(self) -> bool | None:
+        """Return whether the cause is in the database; None where that cannot be told."""
+        if self.cause == "pooler's limit" and not (self.holders and self.holders.most):
+            return None
+        return IS_DATABASE[self.cause]
 
     def _of_not_growing(self) -> Cause:
         """A pool with clients that wait opens a connection after the other, unless it is given none."""
@@ -117,10 +127,11 @@ class Pool:
         return "server refuses" if self.connections else "no server"
 
 
+# A server is also full where it is slow, and everybody opens another connection.
 IS_DATABASE: Mapping[Cause, bool | None] = {
     **dict.fromkeys(get_args(Cause), False),
     **dict.fromkeys(("lock wait", "long statement"), True),
-    **dict.fromkeys(("no server", "server refuses", "unseen"), None),
+    **dict.fromkeys(("no server", "server full", "server refuses", "unseen"), None),
 }
 
 
@@ -141,6 +152,7 @@ def waiting_pools(frames: Frames, slow_seconds: float) -> list[Pool]:
 
 def _pool(position: int, row: Record, entry: Record, pools: Sequence[Record], frames: Frames, slow_seconds: float) -> Pool:
     mode = row["pool_mode"] or entry.get("pool_mode") or pooler_setting(frames, "pool_mode")
+    limit = _limit(row, entry, pools, frames)
     return Pool(
         entry=row["entry_name"],
         user=row["user_name"],
@@ -151,9 +163,9 @@ def _pool(position: int, row: Record, entry: Record, pools: Sequence[Record], fr
         active=(row["servers_active"] or 0) + (row["servers_cancelling"] or 0),
         free=sum(row[f"servers_{state}"] or 0 for state in ("idle", "used", "tested")),
         size=_size(entry, frames),
-        limit=_limit(row, entry, pools, frames),
+        limit=limit,
         is_paused=bool(entry.get("is_paused")) or is_all_paused(frames),
-        holders=_in_mode(_holders(row, entry, frames, slow_seconds), mode),
+        holders=_in_mode(_holders(_sharing(row, limit, pools), frames, slow_seconds), mode),
         slots=slots(frames),
         position=position,
     )
@@ -179,19 +191,29 @@ def _servers(pool: Record) -> int:
     return sum(pool[f"servers_{state}"] or 0 for state in ("active", "idle", "used", "tested", "login"))
 
 
-def _holders(row: Record, entry: Record, frames: Frames, slow_seconds: float) -> Holders | None:
-    """Return what the pool's connections that have a client do in the server; None where the server was not asked."""
+def _sharing(row: Record, limit: tuple[str, int] | None, pools: Sequence[Record]) -> list[Record]:
+    """Return the pools whose connections keep this one from another: itself, or all under the limit that is reached."""
+    key = {"max_db_connections": "entry_name", "max_user_connections": "user_name"}.get(limit[0]) if limit else None
+    return [row] if key is None else [pool for pool in pools if pool[key] == row[key]]
+
+
+def _holders(pools: Sequence[Record], frames: Frames, slow_seconds: float) -> Holders | None:
+    """Return what the pools' connections that have a client do in the server; None where the server was not asked."""
     if "sessions" not in frames or "pooler_servers" not in frames:
         return None
-    servers = frames["pooler_servers"]
-    mine = servers[(servers["entry_name"] == row["entry_name"]) & (servers["user_name"] == row["user_name"])]
-    pids = {int(pid) for pid in mine[mine["state"].str.startswith("active")]["backend_pid"].dropna()}
-    sessions = frames["sessions"]
+    databases = {row["entry_name"]: row["database_name"] for row in records(frames["pooler_databases"])}
+    names = {(pool["entry_name"], pool["user_name"]) for pool in pools}
     # A number alone might be that of a process of another server; behind another pooler it is chosen by chance.
-    known = sessions["pid"].isin(list(pids)) & (sessions["database_name"] == entry.get("database_name")).fillna(False)
-    found = sessions[known]
+    places = {
+        (server["backend_pid"], databases.get(server["entry_name"]))
+        for server in records(frames["pooler_servers"])
+        if (server["entry_name"], server["user_name"]) in names and (server["state"] or "").startswith("active")
+    }
+    sessions = frames["sessions"]
+    found = sessions[[place in places for place in zip(sessions["pid"], sessions["database_name"], strict=True)]]
     held = holders(found, frames, slow_seconds)
-    return replace(held, unseen=held.unseen + max(0, (row["servers_active"] or 0) - len(found)))
+    taken = sum(pool["servers_active"] or 0 for pool in pools)
+    return replace(held, unseen=held.unseen + max(0, taken - len(found)))
 
 
 def _in_mode(held: Holders | None, mode: str | None) -> Holders | None:

@@ -43,12 +43,14 @@ class Answer:
 def expect(target: str, role: str | None, schema: Path | None, like: str | None = None, source: str | None = None) -> Answer:
     """Return what is not as expected, and what the role cannot use; 3 where nothing is wrong but not all was seen.
 
+    Without a schema and a target to be like, what the target's kit.toml names as `expected_schema` is expected.
+
     ParameterError where the expectation cannot be read or expects nothing; CaptureError where the target to be like
     was not reached.
     """
-    expected = expected_by(schema, like)
-    wanted = (*actual.NEEDS, *(["indexes"] if expected.has_indexes else []), *(_ROLE_EVIDENCE if role else ()))
     place = resolve(target)
+    expected = expected_by(schema or (place.expected_schema if like is None else None), like)
+    wanted = (*actual.NEEDS, *(["indexes"] if expected.has_indexes else []), *(_ROLE_EVIDENCE if role else ()))
     found = _source(collected(place, only=tuple(dict.fromkeys(wanted))), source)
     missing = [name for name in wanted if name not in found.evidence and name not in ("indexes", *WANTED, "settings")]
     if "columns" not in found.evidence or missing:

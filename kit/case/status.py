@@ -20,6 +20,7 @@ from kit.analyze.symptom import parse_symptom
 from kit.case import folders
 from kit.case.notes import held
 from kit.errors import BundleError, UsageError
+from kit.evidence import bundle
 from kit.evidence.secrets import SHAPES
 
 LINES = 8
@@ -27,7 +28,7 @@ LINE_LIMIT = 300
 # What a name may belong to and be told; a statement, a session, a service account or an address is only counted.
 _NAMED_KINDS = frozenset(
     "table view schema role column index function sequence relation database extension migration revision policy service"
-    " setting secret instance".split()
+    " setting fault secret instance".split()
 )
 # Without blanks, and no number: nothing that could be a sentence, a statement or a value.
 _NAME = re.compile(r"(?=.*[^\W\d])[\w$-]{1,63}")
@@ -84,16 +85,22 @@ def status_of(case: str, reports: Path | None = None, now: datetime | None = Non
     folder = parent / folders.checked_name(case)
     with held(parent):
         document, history = _read(folder, case), _history(folder)
-    return told(document, history, now or datetime.now(UTC))
+        logged_at = _first_logged(document, folder)
+    return told(document, history, now or datetime.now(UTC), logged_at)
 
 
-def told(document: FindingsDocument, history: Sequence[FindingsDocument], now: datetime) -> Told:
-    """Return the case told; `history` are the documents of its captures, the oldest first."""
+def told(
+    document: FindingsDocument, history: Sequence[FindingsDocument], now: datetime, logged_at: datetime | None = None
+) -> Told:
+    """Return the case told; `history` are the documents of its captures, the oldest first.
+
+    `logged_at` is when the first of the errors was logged that break a layer.
+    """
     layers = {status: [e for e in document.layers if e.status == status] for status in ("broken", "cleared", "not examined")}
     broken = tuple(_broken(entry, document) for entry in layers["broken"])
     cleared, unseen = (tuple(str(e.layer) for e in layers[name]) for name in ("cleared", "not examined"))
     refuted = tuple(h.statement.rstrip(".") for h in document.hypotheses if h.status == "refuted" and is_harmless(h.statement))
-    since, step = _since(document, history), _next_step(document)
+    since, step = _since(document, history, logged_at), _next_step(document)
     as_of = f"{_utc(document.finished_at)} (told {_utc(now)})"
     lines = [*_head(document, broken), f"Since: {since}.", f"Cleared: {_listed(cleared) or 'nothing'}."]
     lines += [f"Not examined: {_unseen(document, unseen)}."]
@@ -175,10 +182,13 @@ def _is_plain(name: str) -> bool:
     return bool(_NAME.fullmatch(name)) and not _NUMERIC.search(name)
 
 
-def _since(document: FindingsDocument, history: Sequence[FindingsDocument]) -> str:
-    """Return since when it is so, as far as is known: the case's window, the first capture that shows it, the change before."""
-    begin = document.window.since
-    window = f"{_utc(begin)}, by the case's window" if begin else "not known; no window was given"
+def _since(document: FindingsDocument, history: Sequence[FindingsDocument], logged_at: datetime | None) -> str:
+    """Return since when it is so, as far as is known: the window or the log, the first capture that shows it, the change before."""
+    begin, known_by = (
+        document.window.since or logged_at,
+        "the case's window" if document.window.since else "the first error logged",
+    )
+    window = f"{_utc(begin)}, by {known_by}" if begin else "not known; no window was given"
     first = _first_seen(document, history)
     seen = f"; first seen by the kit {_utc(first.started_at)}" if first else ""
     before = [c for c in document.changes if c.kind != "note" and c.at <= (begin or document.started_at)]
@@ -187,6 +197,19 @@ def _since(document: FindingsDocument, history: Sequence[FindingsDocument]) -> s
     if document.verdict.status == "healthy" and not (begin or document.symptom):
         return "nothing is known to be broken"
     return window + seen + change
+
+
+def _first_logged(document: FindingsDocument, folder: Path) -> datetime | None:
+    """Return when the first error was logged that breaks a layer, by the newest capture; None where no log tells."""
+    found = [pair for pair in document.findings() if pair[0].check == "logged_errors" and pair[1].severity == "critical"]
+    if not found:
+        return None
+    try:
+        taken = bundle.load(folders.captures(folder)[-1])
+        frames = [(taken.source(result.source).evidence[f.evidence.name].frame, f.evidence.rows) for result, f in found]
+    except (BundleError, LookupError):
+        return None
+    return min((frame["at"].iloc[rows].min().to_pydatetime() for frame, rows in frames), default=None)
 
 
 def _first_seen(document: FindingsDocument, history: Sequence[FindingsDocument]) -> FindingsDocument | None:

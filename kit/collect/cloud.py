@@ -3,46 +3,33 @@
 Read are `gcloud run services describe|list`, `run revisions list` (Knative v1, and the v2 shape of REST and
 Terraform), `projects get-iam-policy`, `projects get-ancestors-iam-policy`, `sql instances describe`, `sql users list`,
 `secrets versions list`, `secrets get-iam-policy` and `logging read`, all with `--format=json`, and the `commands.json` of
-`kit cloud collect`. Only two names matter: a secret's own policy is `secret-iam-policy-<SECRET>.json`, and an empty list is
-of what its name says. A file that holds gcloud's refusal is read as such. Nothing is stripped or mended: a carriage return
-at the end of an instance's name is the evidence. What a value of an environment variable may tell is in `cloud_values`.
+`kit cloud collect`. Only three names matter: a secret's own policy is `secret-iam-policy-<SECRET>.json`, that of an
+instance's project, where it is not the service's own, `iam-policy-<PROJECT>.json`, and an empty list is of what its name
+says. Nothing is stripped or mended: a carriage return at the end of an instance's name is the evidence. Files are read in
+`cloud_files`; what a value of an environment variable may tell is in `cloud_values`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from kit.collect.cloud_failures import refusal
+from kit.collect.cloud_files import CloudFile, read_folder
 from kit.collect.cloud_frames import EVIDENCE, FRAMES, FrameSpec
 from kit.collect.cloud_json import Node
 from kit.collect.cloud_rows import ROWS
-from kit.collect.gcloud import KINDS, kind_of
 from kit.collect.logs import audit_tables, log_queries, run_log_query
 from kit.collect.secrecy import Secrecy
-from kit.errors import KitError, MissingTier, TargetError
+from kit.errors import KitError, MissingTier
 from kit.evidence.columns import build_frame
 from kit.evidence.model import Evidence, Gap, Provenance, Source
 
-MAXIMUM_FILE_BYTES = 512 * 1024 * 1024
-# What an empty list is a list of, where the file's name says so; the first that fits.
-_NAMED: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("revision", ("revision",)),
-    ("service", ("service",)),
-    ("version", ("secret version",)),
-    ("user", ("database user",)),
-    ("audit", ("audit entry",)),
-    ("error", ("log entry",)),
-    ("log", ("audit entry", "log entry")),
-)
 # The command whose refusal says why a kind of item is not there.
 _COMMANDS = {
     "service": "run services",
@@ -57,21 +44,6 @@ _COMMANDS = {
 _NOT_SEEN = ("PERMISSION_DENIED", "UNAUTHENTICATED", "NOT_ENABLED")
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """One file of the folder: its items by kind, or why there are none."""
-
-    name: str
-    content: bytes = b""
-    items: tuple[tuple[str, Node], ...] = ()
-    empty_kinds: tuple[str, ...] = ()
-    gap: Gap | None = None
-    written_at: datetime | None = None
-
-    def holds(self, kinds: Sequence[str]) -> bool:
-        return any(kind in kinds for kind in self.empty_kinds) or any(found in kinds for found, _ in self.items)
-
-
 def collect_cloud(folder: Path, started_at: datetime | None = None, secrecy: Secrecy | None = None) -> Source:
     """Return what the files in `folder` tell, as the frames of `kit.collect.cloud_frames` and audit_changes.
 
@@ -80,7 +52,7 @@ def collect_cloud(folder: Path, started_at: datetime | None = None, secrecy: Sec
     gap under its name, and so is an evidence for which no file was given. Raises TargetError without a folder.
     """
     at = started_at or datetime.now(UTC)
-    files = _read_folder(folder)
+    files = read_folder(folder)
     evidence: dict[str, Evidence] = {}
     gaps = {file.name: file.gap for file in files if file.gap is not None}
     for name, found in _collected(files, at):
@@ -102,13 +74,13 @@ def _source(evidence: Mapping[str, Evidence], gaps: Mapping[str, Gap]) -> Source
     return Source(name="cloud", kind="cloud", vantage="exports", evidence=evidence, gaps=gaps)
 
 
-def _collected(files: Sequence[_File], at: datetime) -> Iterator[tuple[str, Evidence | Gap]]:
+def _collected(files: Sequence[CloudFile], at: datetime) -> Iterator[tuple[str, Evidence | Gap]]:
     for spec in FRAMES:
         yield spec.name, _frame(spec, files, at)
     yield "audit_changes", _audit_changes(files, at)
 
 
-def _frame(spec: FrameSpec, files: Sequence[_File], at: datetime) -> Evidence | Gap:
+def _frame(spec: FrameSpec, files: Sequence[CloudFile], at: datetime) -> Evidence | Gap:
     used = [file for file in files if file.holds(spec.kinds)]
     if not used and spec.name == "cloud_commands":
         # That no command failed is told by any file that was read.
@@ -120,7 +92,9 @@ def _frame(spec: FrameSpec, files: Sequence[_File], at: datetime) -> Evidence | 
     return _evidence(spec, list(rows.values()), used, at, started)
 
 
-def _evidence(spec: FrameSpec, rows: Sequence[tuple[Any, ...]], used: Sequence[_File], at: datetime, started: float) -> Evidence:
+def _evidence(
+    spec: FrameSpec, rows: Sequence[tuple[Any, ...]], used: Sequence[CloudFile], at: datetime, started: float
+) -> Evidence:
     frame = build_frame(spec.columns, rows)
     return Evidence(frame, spec.columns, _provenance(spec.title, spec.grain, used, at, started, len(frame)))
 
@@ -129,7 +103,7 @@ def _key(row: tuple[Any, ...], columns: int) -> tuple[Any, ...]:
     return tuple(tuple(value) if isinstance(value, list) else value for value in row[:columns])
 
 
-def _of(file: _File, kinds: Sequence[str]) -> Iterator[Node]:
+def _of(file: CloudFile, kinds: Sequence[str]) -> Iterator[Node]:
     return (item for kind, item in file.items if kind in kinds)
 
 
@@ -160,7 +134,7 @@ def _names_a_secret(evidence: Mapping[str, Evidence]) -> bool | None:
     return len(evidence["secret_references"].frame) > 0 if "secret_references" in evidence else None
 
 
-def _audit_changes(files: Sequence[_File], at: datetime) -> Evidence | Gap:
+def _audit_changes(files: Sequence[CloudFile], at: datetime) -> Evidence | Gap:
     started, used = time.perf_counter(), [file for file in files if file.holds(("audit entry",))]
     if not used:
         return _not_given("audit log entries", "audit entry", files)
@@ -180,7 +154,7 @@ def _changes(entries: list[Any]) -> pd.DataFrame:
     return run_log_query("audit_changes", audit_tables(entries), since, until)
 
 
-def _not_given(plural: str, kind: str, files: Sequence[_File]) -> Gap:
+def _not_given(plural: str, kind: str, files: Sequence[CloudFile]) -> Gap:
     refused = [item for file in files for item in _of(file, ("command",)) if _refuses(item, kind)]
     if refused:
         code, words = refused[0].text("code"), f"gcloud {refused[0].text('name')}: {refused[0].text('code')}"
@@ -194,101 +168,20 @@ def _refuses(command: Node, kind: str) -> bool:
     return command.text("code") is not None and _COMMANDS.get(kind, "") in (command.text("name") or "")
 
 
-def _provenance(title: str, grain: str, used: Sequence[_File], at: datetime, started: float, rows: int) -> Provenance:
+def _provenance(title: str, grain: str, used: Sequence[CloudFile], at: datetime, started: float, rows: int) -> Provenance:
     return Provenance(
         title=title,
         grain=grain,
         text=", ".join(file.name for file in used),
-        text_sha256=hashlib.sha256(b"".join(file.content for file in used)).hexdigest(),
+        text_sha256=_hash(file.content for file in used),
         at=min([at, *(file.written_at for file in used if file.written_at)]),
         seconds=round(time.perf_counter() - started, 6),
         rows=rows,
     )
 
 
-def _read_folder(folder: Path) -> list[_File]:
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    except OSError as error:
-        hint = "Name a folder of files that gcloud wrote with --format=json."
-        raise TargetError(f"The folder of cloud exports {folder} cannot be read: {error.strerror}.", hint) from error
-    return [replace(_read(path), written_at=_written_at(path)) for path in paths]
-
-
-def _written_at(path: Path) -> datetime:
-    try:
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except (OSError, OverflowError, ValueError):
-        return datetime.now(UTC)
-
-
-def _read(path: Path) -> _File:
-    try:
-        if path.stat().st_size > MAXIMUM_FILE_BYTES:
-            return _refused(path, "failed", f"is larger than {MAXIMUM_FILE_BYTES // 1024**2} MiB")
-        content = path.read_bytes()
-    except OSError as error:
-        return _refused(path, "failed", f"cannot be read: {error.strerror}")
-    try:
-        # Bytes, not text: json finds UTF-16 by itself, which is what PowerShell's `>` writes.
-        return _sorted(path, content, json.loads(content, parse_constant=_no_number))
-    except (ValueError, RecursionError):
-        return _not_json(path, content)
-
-
-def _not_json(path: Path, content: bytes) -> _File:
-    command = refusal(content)
-    if command is None:
-        empty = "is empty: the command that should have filled it printed nothing"
-        return _refused(path, "failed", "is not JSON, or was cut short" if content.strip() else empty)
-    # Only gcloud's own refusal is quoted: any other text might be somebody's .env file.
-    told = content.splitlines()[0][:300].decode("utf-8", "replace")
-    gap = Gap(kind="failed", reason=f"{_name_of(path)} holds gcloud's refusal: {told}")
-    item = ("command", Node(command, _name_of(path)))
-    # That a thing is not there is an answer, not a gap.
-    return _File(_name_of(path), content, (item,), gap=None if command["code"] == "NOT_FOUND" else gap)
-
-
-def _refused(path: Path, kind: Any, reason: str) -> _File:
-    return _File(_name_of(path), gap=Gap(kind=kind, reason=f"{_name_of(path)} {reason}"))
-
-
-def _name_of(path: Path) -> str:
-    # A name that is no UTF-8 would not fit into a manifest.
-    return path.name.encode("utf-8", "replace").decode("utf-8")
-
-
-def _sorted(path: Path, content: bytes, value: Any) -> _File:
-    wrapper, items = _unwrapped(Node(value, _name_of(path)))
-    kinds = [kind_of(item.value) for item in items]
-    known = tuple((kind, item) for kind, item in zip(kinds, items, strict=True) if kind in KINDS)
-    if not items:
-        name = f"{_name_of(path)} {wrapper}".lower()
-        empty_kinds = next((kinds for part, kinds in _NAMED if part in name), ())
-        return _File(_name_of(path), content, empty_kinds=empty_kinds, gap=None if empty_kinds else _gap_of_nothing(path))
-    return _File(_name_of(path), content, known, gap=_gap_of_strangers(path, kinds))
-
-
-def _unwrapped(file: Node) -> tuple[str, list[Node]]:
-    """Return the items of a file, and the key they stand under where a list is wrapped in an object."""
-    for key in ("items", "services", "revisions", "entries"):
-        if isinstance(file.at(key).value, list):
-            return key, file.items(key)
-    return "", file.items() if isinstance(file.value, list) else [file]
-
-
-def _gap_of_nothing(path: Path) -> Gap:
-    return Gap(kind="unsupported", reason=f"{_name_of(path)} holds an empty list, and its name does not say of what")
-
-
-def _gap_of_strangers(path: Path, kinds: Sequence[str]) -> Gap | None:
-    strange = [kind for kind in kinds if kind not in KINDS]
-    if not strange:
-        return None
-    what = ", ".join(sorted(set(strange)))
-    reason = f"{_name_of(path)} holds {len(strange)} of {len(kinds)} items that are not read: {what}"
-    return Gap(kind="unsupported", reason=reason)
-
-
-def _no_number(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
+def _hash(contents: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()

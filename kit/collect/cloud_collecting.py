@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,12 +24,11 @@ from kit.collect.cloud_commands import (
     run,
     secret_commands,
 )
-from kit.collect.cloud_failures import COMMAND, failure_code
+from kit.collect.cloud_failures import COMMAND, failure_code, told
 from kit.collect.cloud_json import Node
 from kit.collect.cloud_masking import masked_export
 from kit.collect.cloud_services import reference_rows, secret_rows
 from kit.collect.gcloud import kind_of, own_name
-from kit.collect.masking import message as masked_message
 from kit.errors import TargetError
 from kit.evidence.instances import bare_name
 
@@ -55,13 +56,8 @@ def collect_exports(asked: Asked, folder: Path, tell: Tell) -> Collected:
     Raises KitError without gcloud, and TargetError where the folder holds anything already or cannot be written.
     """
     gcloud = gcloud_path()
-    _make(folder)
-    try:
-        records = _collect(gcloud, asked, folder, tell)
-    except BaseException:
-        # Half a collection would read like a whole one.
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with _whole(folder) as aside:
+        records = _collect(gcloud, asked, aside, tell)
     return Collected(folder, tuple(records))
 
 
@@ -148,18 +144,33 @@ def _record(answer: Answer, code: str | None) -> dict[str, Any]:
         "status": answer.status,
         "file": command.file if code is None else None,
         "code": code,
-        "error": None if code is None else masked_message(answer.errors or unread),
+        "error": None if code is None else told(answer.errors or unread),
     }
 
 
-def _make(folder: Path) -> None:
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder aside that becomes `folder` when all is written: half a collection would read like a whole one."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        is_empty = next(folder.iterdir(), None) is None
+        if folder.exists() and next(folder.iterdir(), None) is not None:
+            raise TargetError(f"{folder} holds something already.", "Name a new folder: two collections do not mix.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise TargetError(f"{folder} cannot be written: {error.strerror}.", "Name another folder for --out.") from error
-    if not is_empty:
-        raise TargetError(f"{folder} holds something already.", "Name a new folder: two collections do not mix.")
+    try:
+        yield aside
+        _swap(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _swap(aside: Path, folder: Path) -> None:
+    try:
+        aside.rename(folder)
+    except OSError as error:
+        words = f"{folder} could not be put in its place: {error.strerror}."
+        raise TargetError(words, "Name a new folder: two collections do not mix.") from error
 
 
 def _write(path: Path, value: Any) -> None:

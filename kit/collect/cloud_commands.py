@@ -82,7 +82,7 @@ class Asked:
 def first_commands(asked: Asked) -> list[Command]:
     """Return the commands that need no other's answer: services, policies, logs."""
     policies = [
-        _command(asked, ("projects", "get-iam-policy", asked.project), None, "iam-policy", with_project=False),
+        _policy(asked, "iam-policy"),
         _command(
             asked, ("projects", "get-ancestors-iam-policy", asked.project), None, "ancestors-iam-policy", with_project=False
         ),
@@ -111,7 +111,13 @@ def instance_commands(asked: Asked, instance: str) -> list[Command]:
     return [
         _command(there, ("sql", "instances", "describe", name), name, f"instance-{name}"),
         _command(there, ("sql", "users", "list"), name, f"users-{name}", (f"--instance={name}",)),
+        # An instance of another project is opened by that project's policy.
+        *([_policy(there, f"iam-policy-{project}")] if project != asked.project else []),
     ]
+
+
+def _policy(asked: Asked, file: str) -> Command:
+    return _command(asked, ("projects", "get-iam-policy", asked.project), None, file, with_project=False)
 
 
 def secret_commands(asked: Asked, project: str | None, secret: str) -> list[Command]:

@@ -11,7 +11,7 @@ from typing import Any
 from kit.collect.cloud_json import Node
 from kit.collect.gcloud import Rows
 from kit.collect.logs import moment
-from kit.collect.masking import message as masked_message
+from kit.collect.masking import message, tokens_masked
 
 COMMAND = "incident-kit#command"
 # In this order: Cloud SQL words "not there" and "not allowed" in one sentence, and then neither is known.
@@ -29,7 +29,8 @@ _CODES = (
     ),
     ("UNAVAILABLE", r"UNAVAILABLE|DEADLINE_EXCEEDED|HTTPError 5\d\d|[Cc]onnection|[Tt]imed? ?out|resolve"),
 )
-_REFUSAL = re.compile(r"ERROR: \(gcloud\.([\w.-]+)\) (.*)", re.DOTALL)
+# PowerShell puts the program's name before it, and gcloud its warnings.
+_REFUSAL = re.compile(r"(?m)^(?:[\w.-]+ : )?(?P<words>ERROR: \(gcloud\.(?P<name>[\w.-]+)\) (?P<why>(?s:.*)))")
 _RESOURCE = re.compile(r"\[([^\]]{1,300})\]")
 
 
@@ -42,31 +43,37 @@ def failure_code(words: str) -> str:
     return next((code for code, pattern in _CODES if re.search(pattern, words)), "UNKNOWN")
 
 
-def refusal(content: bytes) -> dict[str, Any] | None:
-    """Return gcloud's refusal as the record of a command, where the content is one (`gcloud … > file 2>&1`)."""
-    found = _REFUSAL.match(content[:4000].decode("utf-8", "replace"))
+def told(words: str) -> str:
+    """Return gcloud's words in one line, without passwords and tokens."""
+    return tokens_masked(message(words))
+
+
+def refusal(text: str) -> dict[str, Any] | None:
+    """Return gcloud's refusal as the record of a command, where the text is one (`gcloud … > file 2>&1`)."""
+    found = _REFUSAL.search(text[:4000])
     if found is None:
         return None
-    resource = _RESOURCE.search(found[2])
+    resource = _RESOURCE.search(found["why"])
     named = resource[1].rpartition("/")[2] if resource else None
     return {
         "kind": COMMAND,
-        "name": found[1].replace(".", " "),
+        "name": found["name"].replace(".", " "),
         "resource": named,
-        "code": failure_code(found[2]),
-        "error": found[2],
+        "code": failure_code(found["why"]),
+        "error": found["why"],
+        "words": found["words"].splitlines()[0],
     }
 
 
 def command_rows(item: Node) -> Rows:
     """Yield the row of a command that was run: what it asked, of what, and the code with which it failed (else None)."""
     error = item.text("error")
-    told = None if error is None else masked_message(error)
+    words = None if error is None else told(error)
     yield (
         item.text("name"),
         item.text("resource"),
         item.text("code"),
-        told,
+        words,
         moment(item.text("startedAt")),
         item.file,
         item.pointer,

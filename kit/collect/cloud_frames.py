@@ -120,9 +120,9 @@ _SQL_USERS = (_name("instance_name"), _name("user_name"), _fact("user_type"), *_
 _VERSIONS = (
     _name("secret_name"),
     _fact("secret_version"),
+    _name("secret_project"),
     _fact("state"),
     _fact("created_at", _TIME),
-    _name("secret_project"),
     *_PLACE,
 )
 _COMMANDS = (
@@ -165,7 +165,7 @@ FRAMES = (
     FrameSpec("environment", _BOTH, "services", "Environment", "one row per variable", _ENVIRONMENT, 4),
     FrameSpec("secret_references", _BOTH, "services", "Wanted secrets", "one row per use of a secret", _SECRETS, 6),
     FrameSpec("runtime_settings", _BOTH, "services", "Runtime settings", "one row per setting", _SETTINGS, 3),
-    FrameSpec("secret_versions", ("secret version",), "secrets' versions", "Secrets", "one row per version", _VERSIONS, 2),
+    FrameSpec("secret_versions", ("secret version",), "secrets' versions", "Secrets", "one row per version", _VERSIONS, 3),
     FrameSpec(
         "sql_instances",
         ("instance",),

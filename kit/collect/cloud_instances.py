@@ -9,6 +9,7 @@ from kit.collect.gcloud import Rows, resource_of
 from kit.collect.logs import moment
 
 _SECRET_POLICY = re.compile(r"secrets?[-_. ](?:get[-_.])?(?:iam[-_.])?policy[-_. ](.+?)(?:\.\w+)?", re.IGNORECASE)
+_PROJECT_POLICY = re.compile(r"(?:projects?[-_.])?(?:get[-_.])?iam[-_.]policy-(.+?)(?:\.json)?", re.IGNORECASE)
 # Roles that a resource of one API may carry in a policy of its own, and a project's policy never carries alone.
 _RESOURCE_ROLE = re.compile(r"roles/(secretmanager|run|iam|storage|artifactregistry|pubsub)\.")
 
@@ -61,7 +62,7 @@ def version_rows(item: Node) -> Rows:
     """Yield the one row of a secret's version; its payload is not in the list."""
     parts = (item.text("name") or "").split("/")
     created_at = moment(item.text("createTime"))
-    yield parts[3], parts[5], (item.text("state") or "").upper() or None, created_at, parts[1], item.file, item.pointer
+    yield parts[3], parts[5], parts[1], (item.text("state") or "").upper() or None, created_at, item.file, item.pointer
 
 
 def policy_rows(item: Node) -> Rows:
@@ -74,11 +75,12 @@ def policy_rows(item: Node) -> Rows:
 def _whose(item: Node) -> tuple[str, str | None]:
     if item.at("policy").value is not None:
         return item.text("type") or "unknown", item.text("id")
-    secret = _SECRET_POLICY.fullmatch(item.file)
+    secret = _SECRET_POLICY.fullmatch(item.file.rpartition("/")[2])
     if secret:
         return "secret", secret[1]
     found = [_RESOURCE_ROLE.match(binding.text("role") or "") for binding in item.items("bindings")]
     apis = {match[1] if match else None for match in found}
     if len(apis) != 1 or None in apis:
-        return "project", None
+        project = _PROJECT_POLICY.fullmatch(item.file.rpartition("/")[2])
+        return "project", project[1] if project else None
     return "secret or project" if apis == {"secretmanager"} else "resource or project", None

@@ -23,17 +23,17 @@ class Node:
 
     def text(self, *path: str | int) -> str | None:
         """Return the text at `path`, or None."""
-        value = self.at(*path).value
+        value = self._value(path)
         return value if isinstance(value, str) else None
 
     def flag(self, *path: str | int) -> bool | None:
         """Return the JSON boolean at `path`, or None."""
-        value = self.at(*path).value
+        value = self._value(path)
         return value if isinstance(value, bool) else None
 
     def number(self, *path: str | int) -> int | None:
         """Return the whole number at `path`, which Google's JSON writes as text where it has 64 bits, or None."""
-        value = self.at(*path).value
+        value = self._value(path)
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
             return int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
@@ -44,6 +44,13 @@ class Node:
         if not isinstance(found.value, list):
             return []
         return [Node(value, self.file, f"{found.pointer}/{position}") for position, value in enumerate(found.value)]
+
+    def _value(self, path: tuple[str | int, ...]) -> Any:
+        # Without its place: a log has entries by the hundred thousand.
+        value = self.value
+        for key in path:
+            value = _child(value, key)
+        return value
 
 
 def _child(value: Any, key: str | int) -> Any:

@@ -14,6 +14,8 @@ from kit.collect.gcloud import Rows
 from kit.collect.logs import moment
 
 OTHER = "another error"
+# Where a collected entry holds what is left of its words.
+READ_WORDS = "textPayload"
 _ERRORS = frozenset({"ERROR", "CRITICAL", "ALERT", "EMERGENCY"})
 _LONGEST = 20_000
 _QUOTED = r"""["'`\[]([^"'`\]\n]{1,200})["'`\]]"""
@@ -103,6 +105,14 @@ def read_line(words: str) -> tuple[str | None, str | None]:
             subject = next((group for group in found.groups() if group), None)
             return name, _unescaped(subject) if subject else None
     return None, None
+
+
+def known_words(entry: Any) -> str | None:
+    """Return the known error that an entry holds, cut out of its words; None where it holds none."""
+    words = _words(entry)[:_LONGEST]
+    found = next((match for _, pattern in SIGNATURES if (match := pattern.search(words))), None)
+    # A pattern may look at what stands around a name: what reads otherwise alone is not kept.
+    return found[0] if found and read_line(found[0]) == read_line(words) else None
 
 
 def _unescaped(name: str) -> str:

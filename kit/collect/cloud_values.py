@@ -152,7 +152,10 @@ def _shown(shape: Shape | None, value: str) -> str | None:
 def _origin(value: str) -> str | None:
     """Return scheme, host and port of a URL; a path or a query may be a token."""
     url = _URL.search(value)
-    rest = (url["rest"] if url else "").rpartition("@")[2]
+    before, _, rest = (url["rest"] if url else "").rpartition("@")
+    # Behind a question mark an @ belongs to the query as likely as to a password.
+    if re.search(r"[?#=]", before):
+        return None
     host = re.match(r"[^/?#]*", rest)
     return f"{url['scheme']}://{host[0]}" if url and host and _is_host(host[0]) else None
 

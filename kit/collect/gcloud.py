@@ -124,6 +124,15 @@ def own_name(item: Node) -> str | None:
     return item.text("metadata", "name") or last_part(item.text("name"))
 
 
+def location_of(item: Node) -> tuple[str | None, str | None]:
+    """Return (region, number of the project) of a service or revision, each None where the export does not say."""
+    parts = (item.text("name") or "").split("/")
+    if len(parts) > 3 and parts[0] == "projects":
+        return parts[3], parts[1] if parts[1].isdigit() else None
+    number = item.text("metadata", "namespace") or ""
+    return item.text("metadata", "labels", "cloud.googleapis.com/location"), number if number.isdigit() else None
+
+
 def last_part(name: str | None) -> str | None:
     """Return the last part of a resource's name, which is all of it in the v1 shape."""
     return None if name is None else name.rpartition("/")[2]

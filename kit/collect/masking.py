@@ -97,6 +97,30 @@ def message(text: str, secrets: Iterable[str] = ()) -> str:
     return " ".join(text.split())[:500]
 
 
+_TOKENS = (
+    (re.compile(r"\b(?:ya29\.|AIza|ghp_|sk_live_|xox[abp]-)[\w./+=-]{3,}"), MASKED),
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1 {MASKED}"),
+    (
+        re.compile(
+            r"""((?:token|client_secret|secret[_-]?key|api[_-]?key|authorization)["']?\s*[=:]\s*["']?)(?!<masked>)[^\s"',;&]{4,}""",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASKED}",
+    ),
+)
+
+
+def tokens_masked(text: str) -> str:
+    """Return the text without what has the form of a token, or stands where one is given by name.
+
+    >>> tokens_masked("access_token=ya29.a0Af is expired; Secret [projects/1/secrets/x] not found")
+    'access_token=<masked> is expired; Secret [projects/1/secrets/x] not found'
+    """
+    for shape, by in _TOKENS:
+        text = shape.sub(by, text)
+    return text
+
+
 def masker(mask: Mask, row: Mapping[str, object]) -> Callable[[str], str]:
     """Return what masks a value of the declared mask, given the other values of its row."""
     if mask == "statement":

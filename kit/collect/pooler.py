@@ -57,6 +57,8 @@ def collect_pooler(pooler: PoolerSource) -> tuple[Source, Cost]:
     deadline.watch(driver)
     try:
         _ask_all(driver, asked)
+        if deadline.passed:
+            _told_hanging(asked)
     finally:
         deadline.close()
         driver.close()
@@ -120,6 +122,12 @@ def _ask_all(driver: psycopg.Connection[Any], asked: _Asked) -> None:
             asked.gaps[frame.name] = _gap(error)
         except (LookupError, ValueError, TypeError, AttributeError, EvidenceMismatch) as error:
             asked.gaps[frame.name] = Gap(kind="unsupported", reason=f"{frame.command} answers in an unknown form: {error}")
+
+
+def _told_hanging(asked: _Asked) -> None:
+    # It was the kit that ended the connection; the driver says that it was the server.
+    reason = f"the pooler's console did not answer within {DEADLINE_SECONDS:g} s"
+    asked.gaps |= {name: Gap(kind="failed", reason=reason) for name in asked.gaps}
 
 
 def _shown(driver: psycopg.Connection[Any], command: str, asked: _Asked) -> list[Row]:

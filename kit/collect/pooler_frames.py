@@ -180,15 +180,17 @@ NAMES = frozenset(frame.name for frame in FRAMES)
 
 
 def login_waits(clients: Iterable[Row]) -> dict[str, float]:
-    """Return since how many seconds the first waiting client of each database entry is connected.
+    """Return for how many seconds the first client of each database entry has waited to be let in.
 
-    The console's own client has made the last request of all: that is the pooler's "now", on the pooler's clock.
+    Such a client has asked nothing since it connected. The console's own client has made the last request of all: that is
+    the pooler's "now", on the pooler's clock.
     """
     rows = list(clients)
     now = max((_moment(row["request_time"]) for row in rows), default=None)
     found: dict[str, float] = {}
     for row in rows:
-        if now is not None and row["state"].startswith("waiting") and "cancel" not in row["state"]:
+        is_at_login = row["request_time"] == row["connect_time"]
+        if now is not None and is_at_login and row["state"].startswith("waiting") and "cancel" not in row["state"]:
             seconds = (now - _moment(row["connect_time"])).total_seconds()
             found[row["database"]] = max(seconds, found.get(row["database"], 0.0))
     return found

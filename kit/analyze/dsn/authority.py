@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from kit.analyze.dsn.reading import Notes
-from kit.analyze.dsn.vocabulary import KNOWN
+from kit.analyze.dsn.plausible import is_no_host, is_run_together
+from kit.analyze.dsn.vocabulary import KNOWN, SECRET
 
 _HOST = re.compile(r"\[[0-9A-Fa-f:.%]+\]|[^\s\[\]:@?#'\"\\`]*", re.ASCII)
 _PLAIN_HOST = re.compile(r"[\w.\-:,\[\]%]*", re.ASCII)
 _USER = re.compile(r"[^:/?#\[\]\s]*")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-TEMPLATE = re.compile(r"\[[^\]]*\]|<[^>]*>|\$\{\w+\}|\$\(\w+\)|\{\{.*\}\}|\$\w+", re.DOTALL)
+TEMPLATE = re.compile(r"\[[^\]]*\]|<[^>]*>|\$?\{\w+\}|\$\(\w+\)|\$?\{\{.*\}\}|\$\w+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def _is_plain(rest: str, start: int) -> bool:
     authority, _, query = rest[start:].partition("?")
     hosts, _, path = authority.partition("/")
     keys = [piece.partition("=") for piece in query.split("&")]
-    is_known = all(equals and unquote(key) in KNOWN for key, equals, _ in keys)
+    is_known = all(equals and unquote(key) in KNOWN | SECRET for key, equals, _ in keys)
     ports_are_numbers = all(re.fullmatch(r"(\[.*\]|[^:]*)(:\d*)?", host) for host in hosts.split(","))
     return bool(query) and is_known and ports_are_numbers and bool(_PLAIN_HOST.fullmatch(hosts)) and not re.search(r"[@#]", path)
 
@@ -55,7 +57,7 @@ def read_userinfo(text: str, start: int, end: int, notes: Notes) -> Userinfo:
     """Read `user:password` in `text[start:end]`; the password is named and hidden, its unescaped signs are faults."""
     user, colon, password = text[start:end].partition(":")
     user_end = start + len(user)
-    is_user = bool(_USER.fullmatch(user))
+    is_user = bool(_USER.fullmatch(user)) and not is_run_together(user)
     notes.show(start, user_end, "user") if is_user else notes.hide(start, user_end, "user")
     _judge_user(user, is_user, notes)
     if not colon:
@@ -71,7 +73,9 @@ def read_userinfo(text: str, start: int, end: int, notes: Notes) -> Userinfo:
 
 
 def _judge_user(user: str, is_user: bool, notes: Notes) -> None:
-    if not is_user or "@" in user:
+    if is_run_together(user):
+        notes.fault("run_together_values", "user")
+    elif not is_user or "@" in user:
         notes.fault("unescaped_users", "@" if is_user else "")
     if _STRAY_PERCENT.search(user):
         notes.fault("stray_percent_signs", "the user name")
@@ -84,14 +88,45 @@ def read_hosts(text: str, start: int, end: int, notes: Notes) -> tuple[tuple[str
         match = _HOST.match(text, piece_start, piece_end)
         host_end = match.end() if match else piece_start
         rest = text[host_end:piece_end]
-        notes.show(piece_start, host_end, "host")
+        host = _shown_host(text, piece_start, host_end, notes)
         if _STRAY_PERCENT.search(text[piece_start:host_end]):
             notes.fault("stray_percent_signs", "the host")
-        hosts.append(unquote(text[piece_start:host_end]).strip("[]"))
+        if address := _bare_address(text, piece_start, piece_end, notes):
+            host, rest = address, ""
+        hosts.append(host)
         ports.append(_port(rest, host_end, piece_end, notes))
         if piece_end < end:
             notes.show(piece_end, piece_end + 1)
     return (tuple(hosts), tuple(ports)) if hosts != [""] or any(ports) else ((), ())
+
+
+def _shown_host(text: str, start: int, end: int, notes: Notes) -> str:
+    """Return the host; one that can be none, and no template's variable either, may be half a password and is hidden."""
+    host = unquote(text[start:end]).strip("[]")
+    if is_no_host(host) and not TEMPLATE.fullmatch(host):
+        notes.hide(start, end, "host")
+        notes.fault("malformed_hosts", "")
+        return ""
+    notes.show(start, end, "host")
+    return host
+
+
+def _bare_address(text: str, start: int, end: int, notes: Notes) -> str:
+    """Return an IPv6 address that stands without its brackets; only after an @, as before it may stand a password."""
+    piece = text[start:end]
+    if text[start - 1 : start] != "@" or piece.count(":") < 2 or not _is_ipv6(piece):
+        return ""
+    notes.show(start, end, "host")
+    notes.fault("bare_ipv6_addresses", "")
+    return piece
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _port(rest: str, start: int, end: int, notes: Notes) -> str:

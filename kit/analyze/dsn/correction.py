@@ -18,9 +18,10 @@ from kit.analyze.dsn.instances import (
 )
 from kit.analyze.dsn.masking import MASK
 from kit.analyze.dsn.problems_dialect import is_allowed
+from kit.analyze.dsn.plausible import without_stray_end
 from kit.analyze.dsn.problems_place import LOCAL, VARIABLE
 from kit.analyze.dsn.reading import Reading
-from kit.analyze.dsn.vocabulary import CLOSED, DRIVERS, SECRET, SSLMODES
+from kit.analyze.dsn.vocabulary import CLOSED, DRIVERS, LIBPQ_READERS, SECRET, SSLMODES
 
 _HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)
 _MODES = ("sslmode", "ssl")
@@ -69,7 +70,7 @@ def _unless_service(reading: Reading, placeholder: str) -> str:
 
 def _clean(value: str | None) -> str:
     """Without invisible characters; nothing where a template's variable was not filled in."""
-    kept = "".join(c for c in value or "" if not is_invisible(c)).strip()
+    kept = without_stray_end("".join(c for c in value or "" if not is_invisible(c)).strip())
     return "" if VARIABLE.search(kept) else kept
 
 
@@ -152,8 +153,8 @@ def _mode(subject: Subject, key: str, value: str) -> tuple[str, str]:
     known = value if value in SSLMODES or (value == "no-verify" and subject.reader == "node") else "require"
     if key == "sslmode" and not is_allowed(subject, "sslmode") and is_allowed(subject, "ssl"):
         return "ssl", known
-    if key == "ssl" and subject.reader in ("libpq", "psql", "psycopg", "psycopg2"):
-        return "sslmode", "require"
+    if key == "ssl" and subject.reader in LIBPQ_READERS:
+        return "sslmode", value if value in SSLMODES else "require"
     return key, known if key == "sslmode" else value
 
 

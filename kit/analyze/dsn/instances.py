@@ -23,7 +23,7 @@ SOCKET_FILE = "/.s.PGSQL.5432"
 
 def without_socket_file(path: str) -> str:
     """Return the folder of a socket path that names the file."""
-    return re.sub(r"/+\.s\.PGSQL\.\d+/*$", "", path)
+    return re.sub(r"(?<!/)/+\.s\.PGSQL\.\d+/*$", "", path)
 
 
 def connection_name(path: str) -> str | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from kit.analyze.dsn.authority import TEMPLATE
 from kit.analyze.dsn.reading import Notes, Option, Reading
-from kit.analyze.dsn.urls import OPEN_SETTINGS
-from kit.analyze.dsn.vocabulary import CLOSED, KNOWN, LIBPQ, SECRET
+from kit.analyze.dsn.urls import is_shown
+from kit.analyze.dsn.vocabulary import KNOWN, LIBPQ, SECRET
 
 _FIRST = re.compile(rf"\s*(?:{'|'.join(sorted(LIBPQ))})\s*=")
 _KEY = re.compile(r"([A-Za-z_]\w{0,40})\s*=\s*", re.ASCII)
@@ -43,10 +43,10 @@ def read_keywords(text: str) -> Reading:
             has_password = has_password or (pair.key.lower() == "password" and pair.end > pair.value_start)
             is_template = is_template or bool(TEMPLATE.fullmatch(pair.value or ""))
             continue
-        is_open = _is_open(pair)
+        is_open = _is_open(pair, notes)
         name = _NAMES.get(pair.key, pair.key)
         notes.show(pair.value_start, pair.end, name) if is_open else notes.hide(pair.value_start, pair.end, name)
-        if pair.key in _NAMES and pair.value is not None:
+        if pair.key in _NAMES and pair.value is not None and (is_open or pair.key == "port"):
             places[name] = pair.value
         elif pair.key not in _NAMES:
             options.append(Option(pair.key, pair.value if is_open else None))
@@ -70,12 +70,12 @@ def _assembled(places: dict[str, str], options: list[Option], notes: Notes, has_
     )
 
 
-def _is_open(pair: _Pair) -> bool:
+def _is_open(pair: _Pair, notes: Notes) -> bool:
     if pair.value is None or pair.key not in KNOWN:
         return False
     if pair.key == "port":
         return bool(re.fullmatch(r"[\d,]{0,60}", pair.value, re.ASCII))
-    return pair.key not in CLOSED or bool(OPEN_SETTINGS.fullmatch(pair.value))
+    return is_shown(pair.key, pair.value, notes)
 
 
 def _pairs(text: str, notes: Notes) -> Iterator[_Pair]:

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 
 from kit.analyze.dsn.characters import visible
 from kit.analyze.dsn.findings import DsnFinding, Subject
-from kit.analyze.dsn.vocabulary import DRIVERS, KNOWN, LIBPQ, OTHER_DIALECTS, PRISMA_ONLY, SECRET, SQLALCHEMY_ASYNCPG
+from kit.analyze.dsn.unreadable import unreadable_words
+from kit.analyze.dsn.vocabulary import (
+    DRIVERS,
+    FRAMEWORK_SCHEMES,
+    KNOWN,
+    LIBPQ,
+    LIBPQ_READERS,
+    OTHER_DIALECTS,
+    PRISMA_ONLY,
+    SECRET,
+    SQLALCHEMY_ASYNCPG,
+)
 from kit.analyze.findings import Severity
 
 _FALLBACK = "Where the code falls back to SQLite, the service starts, answers /health, and loses every row with its container."
@@ -22,12 +33,7 @@ def whole_problems(subject: Subject) -> Iterator[DsnFinding]:
         message = f"This is a SQLite database, not PostgreSQL. {_FALLBACK}"
         yield _found("sqlite_databases", "critical", message, "Give the PostgreSQL string; remove the fallback from the code.")
     elif reading.form == "unreadable":
-        message = (
-            "This is neither a URL, nor libpq's keywords and values, nor a JDBC string (.NET's has semicolons); it is not shown."
-        )
-        yield _found(
-            "unreadable_strings", "critical", message, "It should begin with postgresql://, jdbc:postgresql:// or host=."
-        )
+        yield _found("unreadable_strings", "critical", *unreadable_words(subject.unwrapped.text))
     elif not reading.is_postgres:
         name = OTHER_DIALECTS.get(reading.scheme.lower().partition("+")[0], "another program")
         message = f"The scheme {visible(reading.scheme)} is for {name}, not for PostgreSQL."
@@ -63,7 +69,11 @@ def _scheme(subject: Subject) -> Iterator[DsnFinding]:
     reading, consumer = subject.reading, subject.consumer
     if reading.form != "url":
         return
-    if reading.scheme != reading.scheme.lower() and subject.reader not in ("asyncpg", "prisma", "node"):
+    framework = FRAMEWORK_SCHEMES.get(reading.scheme.lower())
+    if framework:
+        message = f"The scheme {visible(reading.scheme)} is known to {framework} alone; libpq and every driver refuse it."
+        yield _found("schemes", subject.strictly, message, "Write postgresql://, where anything else reads it.")
+    elif reading.scheme != reading.scheme.lower() and subject.reader not in ("asyncpg", "prisma", "node"):
         message = "The scheme is not in small letters: libpq does not know it then, nor does SQLAlchemy."
         yield _found("schemes", "critical", message, "Write postgresql://.")
     elif reading.scheme == "postgres" and subject.reader == "sqlalchemy":
@@ -93,20 +103,30 @@ def _parameters(subject: Subject) -> Iterator[DsnFinding]:
     keys = list(dict.fromkeys(option.key for option in reading.options))
     allowed = SQLALCHEMY_ASYNCPG if reading.driver == "asyncpg" and subject.reader == "sqlalchemy" else consumer.parameters
     if allowed is not None and (refused := [key for key in keys if key not in allowed]):
-        names = ", ".join(key if key in KNOWN else "one that is not shown" for key in refused)
+        names = ", ".join(refused)
         owner = " (Prisma's own)" if set(refused) <= PRISMA_ONLY else ""
         message = f"{_who(subject)} does not take every parameter: {names}{owner}."
         yield _found(
             "unknown_parameters", subject.strictly, message, "Remove it, or use its name there (sslmode is ssl for asyncpg)."
         )
     elif reading.form == "url" and (unknown := [key for key in keys if key not in KNOWN]):
-        message = f"{len(unknown)} parameters are known to no driver; their values are not shown."
+        message = f"No driver is known to take {', '.join(unknown)}; the values are not shown."
         yield _found("unknown_parameters", "info", message, "Check their spelling.")
+    yield from _libpq_ssl(subject)
     repeated = [key for key, count in Counter(o.key for o in reading.options if o.key not in SECRET).items() if count > 1]
     if repeated and not (reading.driver and "host" in repeated):
         names = ", ".join(key for key in repeated if key in KNOWN) or "not shown"
         message = f"A parameter is given twice ({names}); drivers differ in which counts."
         yield _found("repeated_parameters", "warning", message, "Give it once.")
+
+
+def _libpq_ssl(subject: Subject) -> Iterator[DsnFinding]:
+    """libpq takes ssl=true in a URL alone, as JDBC writes it, and no other value."""
+    reading = subject.reading
+    value = reading.value("ssl")
+    if subject.reader in LIBPQ_READERS and reading.has("ssl") and (reading.form == "keywords" or value != "true"):
+        message = f"{subject.consumer.title} takes ssl only as ssl=true, and only in a URL: it refuses the string."
+        yield _found("unknown_parameters", subject.strictly, message, "Write sslmode=require, or a stricter sslmode.")
 
 
 def _who(subject: Subject) -> str:

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 
 from kit.analyze.dsn.characters import visible
 from kit.analyze.dsn.findings import DsnFinding, Subject
-from kit.analyze.dsn.vocabulary import SSLMODES
+from kit.analyze.dsn.vocabulary import LIBPQ_READERS, SSLMODES
 from kit.analyze.findings import Layer, Severity
 
 _PROVIDERS = re.compile(
     r"\.(supabase\.(co|com)|neon\.tech|rds\.amazonaws\.com|postgres\.database\.azure\.com|render\.com|aivencloud\.com"
-    r"|ondigitalocean\.com|railway\.app|rlwy\.net|timescale\.com|tsdb\.cloud|compute\.amazonaws\.com|fly\.dev|elephantsql\.com)$",
+    r"|ondigitalocean\.com|railway\.app|rlwy\.net|timescale\.com|tsdb\.cloud|compute(-1)?\.amazonaws\.com|fly\.dev|elephantsql\.com)$",
     re.IGNORECASE,
 )
 LOCAL = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}
-VARIABLE = re.compile(r"\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}|<[^>]+>|\[[A-Za-z][^\]]*\]|%[A-Za-z_]+%", re.DOTALL)
+VARIABLE = re.compile(
+    r"\$\{[^{}]*\}|\$\([^()]*\)|\{\{[^{}]*\}\}|<[^<>]+>|\[[A-Za-z][^\[\]]*\]|%[A-Za-z_]+%|\A\{\w+\}\Z|\A\$[A-Za-z_]\w*\Z"
+)
 _HOST = re.compile(r"[\w.\-:%]+")
 _POOLER_PORTS = {"6543": "Supabase's pooler in transaction mode", "6432": "the usual port of PgBouncer"}
 
@@ -157,15 +159,22 @@ def _tls(subject: Subject) -> Iterator[DsnFinding]:
     reading = subject.reading
     mode = reading.value("sslmode", "ssl") if reading.has("sslmode") or reading.has("ssl") else None
     if mode is not None and reading.has("sslmode") and mode not in (*SSLMODES, "no-verify"):
-        message = f"{visible(mode)} is no sslmode."
+        message = f"{visible(mode or 'What stands there')} is no sslmode."
         yield _found("unknown_sslmodes", "configuration", "critical", message, f"One of {', '.join(SSLMODES)}.")
         return
+    if mode == "no-verify" and reading.has("sslmode") and subject.reader != "node":
+        message = f"sslmode=no-verify is node-postgres's own; {subject.consumer.title} refuses it."
+        yield _found("unknown_sslmodes", "configuration", subject.strictly, message, "sslmode=require encrypts without checking.")
     if reading.socket:
         if mode is not None and mode != "disable":
             message = "sslmode has no meaning on a Unix socket: libpq ignores it, and some drivers fail on it."
             yield _found("socket_sslmodes", "configuration", "warning", message, "Leave it out.")
         return
     yield from _weak(reading.hosts, mode)
+    if mode in ("verify-ca", "verify-full") and subject.reader in LIBPQ_READERS and not reading.has("sslrootcert"):
+        message = f"sslmode={mode} needs a root certificate, and none is named: libpq looks for ~/.postgresql/root.crt alone."
+        remedy = "Name it: sslrootcert=FILE, or sslrootcert=system (libpq 16) where a public authority signed the server's."
+        yield _found("unnamed_root_certificates", "configuration", "info", message, remedy)
 
 
 def _weak(hosts: tuple[str, ...], mode: str | None) -> Iterator[DsnFinding]:

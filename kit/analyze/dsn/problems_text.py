@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kit.analyze.dsn.characters import described, visible
 from kit.analyze.dsn.findings import DsnFinding, Subject
+from kit.analyze.dsn.plausible import STRAY_END
 from kit.analyze.findings import Severity
 
 _ENCODED = {"@": "%40", "/": "%2F", "#": "%23", "?": "%3F", "%": "%25", "[": "%5B", "]": "%5D", "&": "%26", ":": "%3A"}
@@ -17,6 +18,7 @@ def text_problems(subject: Subject) -> Iterator[DsnFinding]:
     yield from _invisible(subject)
     yield from _wrappings(subject)
     yield from _encoded_controls(subject)
+    yield from _stray_ends(subject)
 
 
 def _found(check: str, severity: Severity, message: str, remedy: str) -> DsnFinding:
@@ -87,6 +89,8 @@ def writing_problems(subject: Subject) -> Iterator[DsnFinding]:
     makers = {
         "unescaped_passwords": _unescaped_password,
         "unescaped_users": _unescaped_user,
+        "run_together_values": _run_together,
+        "fragments": _fragment,
         "stray_percent_signs": _stray_percent,
     }
     for fault in subject.reading.faults:
@@ -112,13 +116,42 @@ def _unescaped_password(subject: Subject, signs: str) -> DsnFinding:
 def _unescaped_user(subject: Subject, sign: str) -> DsnFinding:
     message = f"The user name holds {'an unescaped @' if sign else 'signs that end it'}: the string is split in the wrong place."
     remedy = "Percent-encode the user name: @ is %40."
-    severity: Severity = "info" if sign and subject.reader == "sqlalchemy" else "critical"
+    takes_last = subject.reader in ("sqlalchemy", "node", "prisma")
+    severity: Severity = "info" if sign and takes_last else "critical"
+    if severity == "info":
+        message = f"The user name holds an unescaped @: {subject.consumer.title} takes the last @, others the first."
     return DsnFinding("unescaped_users", "configuration", severity, message, remedy)
 
 
 def _stray_percent(subject: Subject, part: str) -> DsnFinding:
     message = f"A % in {part} begins no percent-encoding: libpq refuses the string; others decode or keep it, each in its way."
     return _found("stray_percent_signs", "critical", message, "Write %25 for a percent sign.")
+
+
+def _run_together(subject: Subject, part: str) -> DsnFinding:
+    message = f"The value of {part} goes on into another (it holds an equals sign or an address), so it is hidden."
+    remedy = "Put what separates them between: a space among keywords, ? and & in a URL."
+    return _found("run_together_values", "critical", message, remedy)
+
+
+def _fragment(subject: Subject, before: str) -> DsnFinding:
+    if before != " ":
+        message = "A # ends the string for most readers; what follows is lost, or becomes part of a name."
+        return _found("fragments", "critical", message, "Write %23 for a # that is meant, or remove the rest.")
+    is_env_file = subject.from_file and bool(subject.unwrapped.assignment)
+    message = "A comment follows the string: some readers of env files cut it off, `docker --env-file` and secret stores do not."
+    return _found("fragments", "warning" if is_env_file else "critical", message, "Put the comment on a line of its own.")
+
+
+def _stray_ends(subject: Subject) -> Iterator[DsnFinding]:
+    reading = subject.reading
+    values = {"user": reading.user, "database": reading.database, "host": reading.hosts[-1] if reading.hosts else None}
+    for part, value in values.items():
+        if reading.is_postgres and (match := STRAY_END.search(value or "")):
+            message = f"The {part} ends in {match[0]} (plain signs, not a line end): it is taken as a part of the name."
+            yield _found(
+                "stray_ends", "critical", message, "Take it away: it is left over from a list, a statement or a JSON text."
+            )
 
 
 _SIMPLE: dict[str, tuple[str, str]] = {
@@ -134,13 +167,21 @@ _SIMPLE: dict[str, tuple[str, str]] = {
         "The string ends within the user name and password: no @ and no host follow.",
         "Copy it whole; a shell cuts an unquoted value at & and #, an env file at #.",
     ),
-    "fragments": (
-        "A # ends the string for most readers; what follows is lost, or becomes part of a name.",
-        "Write %23 for a # that is meant, or remove the rest.",
+    "extra_slashes": (
+        "Three slashes stand where two belong: all that follows is a path, so there is neither user nor host.",
+        "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+    ),
+    "repeated_schemes": (
+        "The scheme stands there twice, as where a whole string was put in the place of a host.",
+        "Write it once.",
+    ),
+    "bare_ipv6_addresses": (
+        "An IPv6 address stands there without square brackets: its second part is taken for the port.",
+        "Write it as [ADDRESS]:PORT.",
     ),
     "malformed_parameters": (
         "A parameter is not of the form name=value, and libpq refuses the string.",
-        "Write name=value; join parameters of a URL with &, put values with spaces of a keyword string in single quotes.",
+        "Write name=value; join parameters of a URL with & (not with &amp; or ;), put values with spaces of a keyword string in single quotes.",
     ),
 }
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from kit.analyze.dsn.vocabulary import FRAMEWORK_SCHEMES
+
 Form = Literal["url", "keywords", "jdbc", "sqlite", "empty", "unreadable"]
 Span = tuple[int, int]
+SCHEMES = frozenset({"postgres", "postgresql", *FRAMEWORK_SCHEMES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Reading:
     @property
     def is_postgres(self) -> bool:
         """Return whether the string is meant for PostgreSQL."""
-        return self.form in ("keywords",) or (self.form in ("url", "jdbc") and self.scheme.lower() in ("postgres", "postgresql"))
+        return self.form in ("keywords",) or (self.form in ("url", "jdbc") and self.scheme.lower() in SCHEMES)
 
     @property
     def socket(self) -> str | None:

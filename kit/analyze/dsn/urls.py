@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from kit.analyze.dsn.authority import Userinfo, read_hosts, read_userinfo, userinfo_end
+from kit.analyze.dsn.plausible import holds_secret_parameter, is_run_together
 from kit.analyze.dsn.reading import Form, Notes, Option, Reading
-from kit.analyze.dsn.vocabulary import CLOSED, KNOWN, SECRET
+from kit.analyze.dsn.vocabulary import CLOSED, DATABASE_SCHEMES, KNOWN, SECRET
 
 _SCHEME = re.compile(r"(?P<jdbc>jdbc:)?(?P<scheme>[A-Za-z][A-Za-z0-9.\-]*)(?:\+(?P<driver>[\w+.\-]*))?:(?P<slashes>//)?", re.I)
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}", re.ASCII)
+# With dashes, as sqlx has them.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,40}", re.ASCII)
+_SECOND_SCHEME = re.compile(r"(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?://", re.I)
 OPEN_SETTINGS = re.compile(
     r"(?:(?:-c\s*|--)?(?:search_path|statement_timeout|lock_timeout|timezone|role|endpoint|project|reference)=[\w,.$\"-]*\s*)+",
     re.ASCII | re.IGNORECASE,
@@ -38,17 +41,36 @@ def read_url(text: str, form: Form = "url") -> Reading | None:
         return None
     notes = Notes()
     notes.show(0, match.end())
-    start = match.end()
+    start = _beginning(text, match, notes)
     info, start = _userinfo(text, start, notes) if match["slashes"] else (None, start)
     stop = _end(text, start, "/?#") if match["slashes"] else start
     hosts, ports = read_hosts(text, start, stop, notes)
     if text[max(start, stop - 1) : stop + 2] == "://":
         notes.fault("malformed_hosts", "")
     path_end = _end(text, stop, "?#")
-    database = _database(text, stop, path_end, notes)
+    # A web address may be a secret by itself, as a webhook's is.
+    is_database = match["scheme"].lower() in DATABASE_SCHEMES
+    database = _database(text, stop, path_end, notes) if is_database else None
     query = _read_query(text, path_end, notes)
     found = info or Userinfo()
     return _assembled(text, match, found, hosts, ports, database, query, notes, has_userinfo=info is not None)
+
+
+def _beginning(text: str, match: re.Match[str], notes: Notes) -> int:
+    """Return where the authority begins: after a second scheme, and after a slash too many before a user."""
+    start = match.end()
+    if not match["slashes"]:
+        return start
+    if second := _SECOND_SCHEME.match(text, start):
+        notes.show(start, second.end())
+        notes.fault("repeated_schemes", "")
+        start = second.end()
+    after = start + len(text[start:]) - len(text[start:].lstrip("/"))
+    if after > start and userinfo_end(text[start:]) is not None and re.match(r"[\w.%-]+:[^/]", text[after:]):
+        notes.show(start, after)
+        notes.fault("extra_slashes", "")
+        return after
+    return start
 
 
 def _assembled(
@@ -96,6 +118,11 @@ def _contradictions(info: Userinfo, database: str | None, places: dict[str, str]
 
 def _userinfo(text: str, start: int, notes: Notes) -> tuple[Userinfo | None, int]:
     at = userinfo_end(text[start:])
+    if at is not None and holds_secret_parameter(text[start : start + at]):
+        # The last @ may stand in that secret, and what follows it be its rest.
+        notes.hide(start, len(text), "password")
+        notes.fault("unescaped_passwords", "@")
+        return Userinfo(None, True), len(text)
     if at is not None:
         info = read_userinfo(text, start, start + at, notes)
         notes.show(start + at, start + at + 1)
@@ -128,6 +155,10 @@ def _database(text: str, start: int, end: int, notes: Notes) -> str | None:
         notes.hide(start, end, "database")
         return None
     notes.show(start, after_slash)
+    if is_run_together(text[after_slash:end]):
+        notes.hide(after_slash, end, "database")
+        notes.fault("run_together_values", "database")
+        return None
     notes.show(after_slash, end, "database")
     if _STRAY_PERCENT.search(text[after_slash:end]):
         notes.fault("stray_percent_signs", "the database name")
@@ -139,7 +170,7 @@ def _read_query(text: str, start: int, notes: Notes) -> _Query:
     fragment = text.find("#", start)
     end = len(text) if fragment < 0 else fragment
     if fragment >= 0:
-        notes.fault("fragments", "")
+        notes.fault("fragments", text[fragment - 1 : fragment] if text[fragment - 1 : fragment] == " " else "")
         notes.hide(fragment, len(text), "fragment")
     if start >= end:
         return query
@@ -186,12 +217,22 @@ def _take(key: str, value: str, start: int, end: int, query: _Query, notes: Note
         if key.lower() != "password":
             query.options.append(Option(key, None))
         return
-    is_open = key in KNOWN and (key not in CLOSED or bool(OPEN_SETTINGS.fullmatch(value)))
+    is_open = key in KNOWN and is_shown(key, value, notes)
     notes.show(start, end, _PLACES.get(key, key)) if is_open else notes.hide(start, end, key)
-    if key in _PLACES:
+    if key in _PLACES and is_open:
         query.places[_PLACES[key]] = value
-    else:
+    elif key not in _PLACES:
         query.options.append(Option(key, value if is_open else None))
+
+
+def is_shown(key: str, value: str, notes: Notes) -> bool:
+    """Return whether a known parameter's value may be shown; a fault is noted where another part ran into it."""
+    if key in CLOSED:
+        return bool(OPEN_SETTINGS.fullmatch(value))
+    if is_run_together(value):
+        notes.fault("run_together_values", key)
+        return False
+    return True
 
 
 def _split(value: str | None) -> tuple[str, ...]:

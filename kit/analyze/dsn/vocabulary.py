@@ -64,6 +64,9 @@ OTHER_DIALECTS = {
     "bigquery": "BigQuery", "duckdb": "DuckDB", "prisma": "Prisma's proxy", "libsql": "libSQL", "spanner": "Spanner",
     "db2": "Db2", "cassandra": "Cassandra", "jdbc": "JDBC",
 }  # fmt: skip
+# By which frameworks name PostgreSQL, and nobody else does.
+FRAMEWORK_SCHEMES = {"postgis": "Django", "pgsql": "PHP's frameworks", "timescale": "Django"}
+DATABASE_SCHEMES = {"postgres", "postgresql", *FRAMEWORK_SCHEMES, *OTHER_DIALECTS} - {"http", "https"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ class Consumer:
     unsafe: str = "@/"
 
 
-_URL_PARSER = "@/?#["
+# What ends the authority for the parsers of browsers, which take the last @ for the one that is meant.
+_URL_PARSER = "/?#"
+LIBPQ_READERS = ("libpq", "psql", "psycopg", "psycopg2")
 CONSUMERS = {
     "libpq": Consumer("libpq", ("url", "keywords"), parameters=LIBPQ | {"ssl"}, unsafe="@/"),
     "psql": Consumer("psql", ("url", "keywords"), parameters=LIBPQ | {"ssl"}, unsafe="@/"),
@@ -94,7 +99,7 @@ CONSUMERS = {
     "sqlalchemy": Consumer(
         "SQLAlchemy", schemes=("postgresql",), takes_driver=True, takes_several_hosts=False, decodes_host=False, unsafe="@"
     ),
-    "asyncpg": Consumer("asyncpg", parameters=ASYNCPG, unsafe=_URL_PARSER + "]"),
+    "asyncpg": Consumer("asyncpg", parameters=ASYNCPG, unsafe="@/?#[]"),
     "prisma": Consumer("Prisma", takes_several_hosts=False, takes_empty_host=False, unsafe=_URL_PARSER),
     "node": Consumer("node-postgres", takes_several_hosts=False, unsafe=_URL_PARSER),
     "jdbc": Consumer("the JDBC driver", ("jdbc",), ("postgresql",), takes_sockets=False, unsafe="&"),

@@ -15,10 +15,11 @@ _BEGINNING = rf"(?:(?i:(?:{_SCHEMES})(?:\+\w+)?:)|(?:{_KEY})\s*=)"
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’", "«": "»", "„": "“"}
 _OPENING = "".join(_QUOTES)
 _CLOSING = "".join({*_QUOTES, *_QUOTES.values()})
-_NAME = rf"(?i:export\s+|set\s+|setx\s+|env\s+|-e\s+|\$env:)?(?!(?:{_KEY}|(?i:{_SCHEMES}))\s*[=:])[A-Za-z_]\w*\s*[=:]\s*"
-_ASSIGNMENT = re.compile(rf"{_NAME}(?=[{_OPENING}]?\s*{_BEGINNING})")
+_NAME = rf"(?i:export\s+|set\s+|setx\s+|env\s+|-e\s+|-\s+|\$env:)?+(?!(?:{_KEY}|(?i:{_SCHEMES}))\s*[=:])[A-Za-z_]\w*\s*[=:]\s*"
+_ASSIGNMENT = re.compile(rf"(?:{_NAME}){{1,3}}(?=[{_OPENING}]?\s*{_BEGINNING})")
 _COMMAND = re.compile(rf"(?:psql|pg_dump|pg_restore)\s+(?:-d\s+|--dbname[= ])?(?=[{_OPENING}]?\s*{_BEGINNING})")
-_IS_KEYWORDS = re.compile(rf"[\s{_OPENING}]*(?:{_NAME})?[\s{_OPENING}]*(?:{_KEY})\s*=")
+# Possessive: a text of nothing but quotes is given up at once.
+_IS_KEYWORDS = re.compile(rf"[\s{_OPENING}]*+(?:{_NAME})?[\s{_OPENING}]*+(?:{_KEY})\s*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,11 @@ def unwrapped(text: str, *, from_stdin: bool = False, from_file: bool = False) -
         closing,
         spaces,
     )
+
+
+def begins_as_string(text: str) -> bool:
+    """Return whether a text begins as a connection string does."""
+    return bool(re.match(_BEGINNING, text))
 
 
 def is_assignment(line: str) -> bool:

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from kit.analyze.cloud_iam import CONNECTING_ROLES, member_of
+from kit.analyze.cloud_iam import CONNECTING_ROLES, is_account
 from kit.analyze.cloud_scope import place
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import Threshold, rows
@@ -78,7 +78,7 @@ def _why_unseen(revision: Record, log: Sequence[Record], policy: Sequence[Record
 
 
 def _own(log: Sequence[Record], account: str) -> list[Record]:
-    rows_of_account = [row for row in log if row["member"] == member_of(account)]
+    rows_of_account = [row for row in log if is_account(row["member"] or "", account)]
     # A condition is changed by removing the binding and adding it again, in one request.
     return sorted(rows_of_account, key=lambda row: (row["at"], row["kind"] == "iam grant"))
 
@@ -86,7 +86,7 @@ def _own(log: Sequence[Record], account: str) -> list[Record]:
 def _standing(log: Sequence[Record], policy: Sequence[Record], account: str) -> bool:
     """Return whether the account holds a role of which the log knows nothing: it is older than the log."""
     logged = {row["role"] for row in _own(log, account)}
-    held = {b["role"] for b in policy if b["member"] == member_of(account) and b["condition_title"] is None}
+    held = {b["role"] for b in policy if is_account(b["member"] or "", account) and b["condition_title"] is None}
     return bool((held & CONNECTING_ROLES) - logged)
 
 

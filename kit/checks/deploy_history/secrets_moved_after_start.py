@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_scope import gcloud, name_of, place, rows_of, serving
+from kit.analyze.cloud_scope import gcloud, name_of, place, rows_of, serving, versions_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames
@@ -42,7 +42,7 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
 
 
 def _judge(frames: Frames, position: int, row: Record, created_at: Any) -> Iterator[Judgement]:
-    versions = [v for _, v in rows_of(frames, "secret_versions") if v["secret_name"] == row["secret_name"] and v["created_at"]]
+    versions = [version for version in versions_of(frames, row) if version["created_at"]]
     if not versions or created_at is None:
         yield NotExamined(f"{row['revision_name']} {row['secret_name']}", "no times of its versions are in the folder")
         return

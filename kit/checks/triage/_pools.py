@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kit.analyze.findings import quoted
-from kit.analyze.saturation import DOINGS, IS_DATABASE, Cause, Doing, Holders, Pool, is_all_paused, pooler_setting, seconds_since
+from kit.analyze.saturation import DOINGS, Cause, Doing, Holders, Pool, is_all_paused, pooler_setting, seconds_since
 from kit.checks.triage._sessions import shown_application, shown_seconds, termination
 from kit.evidence.model import Frames
 
@@ -38,7 +38,7 @@ def message(pool: Pool, frames: Frames) -> str:
     size = "" if pool.size is None else f" of {pool.size}"
     taken = f"{pool.active}{size} server connections are taken, {pool.free} free"
     named = f"In the pool of database {pool.entry!r} and user {pool.user!r} ({pool.mode or 'unknown'} mode)"
-    verdict, cause = _VERDICTS[IS_DATABASE[pool.cause]], _MEANINGS[pool.cause](pool, frames)
+    verdict, cause = _VERDICTS[pool.is_database], _MEANINGS[pool.cause](pool, frames)
     return f"{named} {who}{since}, the first for {shown_seconds(pool.wait_seconds)}; {taken}. {verdict}: {cause}"
 
 
@@ -48,7 +48,13 @@ def remedy(pool: Pool, frames: Frames) -> str:
 
 
 def _held(pool: Pool) -> str:
-    return f"its connections in the server: {shown_doing(pool.holders)}" if pool.holders else "its connections were not looked at"
+    whose = "its connections" if pool.limit is None else f"the connections under {_limit(pool)}, which is reached,"
+    doing = shown_doing(pool.holders) if pool.holders else ""
+    return f"{whose} in the server: {doing}" if doing else f"{whose} were not looked at"
+
+
+def _limit(pool: Pool) -> str:
+    return f"the pooler's own limit {pool.limit[0]} = {pool.limit[1]}" if pool.limit else "no limit"
 
 
 def _short(pool: Pool, frames: Frames) -> str:
@@ -101,8 +107,11 @@ def _idle(pool: Pool, frames: Frames) -> str:
 
 
 def _limited(pool: Pool, frames: Frames) -> str:
-    name, number = pool.limit or ("", 0)
-    return f"the pooler's own limit {name} = {number} is reached, below the size of the pool."
+    doing = shown_doing(pool.holders) if pool.holders else ""
+    held = (
+        f"the connections under it in the server: {doing}" if doing else "what is done in the connections under it was not seen"
+    )
+    return f"{_limit(pool)} is reached; {held}."
 
 
 def _server_full(pool: Pool, frames: Frames) -> str:
@@ -122,7 +131,7 @@ def _not_given(pool: Pool, frames: Frames) -> str:
 
 
 def _unseen(pool: Pool, frames: Frames) -> str:
-    return f"every connection of the pool is taken, and what they do was not seen; {_held(pool)}."
+    return f"what is done in the connections that are taken was not seen; {_held(pool)}."
 
 
 _MEANINGS: Mapping[Cause, Callable[[Pool, Frames], str]] = {
@@ -191,8 +200,10 @@ def _look_at_server(pool: Pool, frames: Frames) -> str:
 _REMEDIES: Mapping[Cause, Callable[[Pool, Frames], str]] = {
     "paused": lambda pool, frames: _resume(pool, frames),
     "no server": _look_at_server,
-    "pooler's limit": lambda pool, _: (
-        f"Raise {(pool.limit or ('the limit', 0))[0]} in the pooler's configuration and say RELOAD."
+    "pooler's limit": lambda pool, frames: (
+        _REMEDIES["unseen"](pool, frames)
+        if pool.is_database is None
+        else f"Raise {pool.limit[0] if pool.limit else 'the limit'} in the pooler's configuration and say RELOAD."
     ),
     "server full": lambda *_: "Free slots in the server first: see connections_near_limit; a bigger pool would not get more.",
     "server refuses": _look_at_server,

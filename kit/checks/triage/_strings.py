@@ -34,7 +34,7 @@ def _finding(frames: Frames, variable: str, problem: str, entries: list[Row]) ->
     corrected = "" if worst == "info" else f"\nThe whole string: {string['corrected']}"
     return Finding(
         severity=worst,
-        subject=Subject("setting", problem, variable),
+        subject=Subject("fault", problem, variable),
         message=f"The connection string in {variable}: {told} ({string['masked']})",
         remedy=" ".join(dict.fromkeys(row["remedy"] for _, row in entries)) + corrected,
         evidence=rows([position for position, _ in entries], PROBLEMS),

@@ -40,13 +40,15 @@ THRESHOLDS = (
     ),
 )
 _CLEARS = "That clears the way to it from there, and nothing behind it"
+# A login's front sends strangers elsewhere before it asks the service.
+_SENT_ON = "That clears the way to whoever answers at this URL, which may be a front before the service"
 
 
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
     """Yield what each answering service said, as information, or as a warning where it was slow or broke off."""
     for row in services.probed(frames):
         record = row[1]
-        if services.is_unanswered(record) or record["http_status"] is None or record["http_status"] >= 400:
+        if services.is_unanswered(record) or not 200 <= (record["http_status"] or 0) < 400:
             continue
         yield Examined(1)
         yield _finding(row, thresholds["slow_seconds"])
@@ -58,7 +60,7 @@ def _finding(row: Row, slow_seconds: float) -> Finding:
     return Finding(
         severity=severity,
         subject=Subject("service", record["service_name"]),
-        message=f"{record['service_name']} {said}. {_CLEARS}. [{services.asked(record)}]",
+        message=f"{record['service_name']} {said}. {_CLEARS if record['http_status'] < 300 else _SENT_ON}. [{services.asked(record)}]",
         remedy=remedy,
         evidence=rows([position], services.EVIDENCE),
         value=record["answer_seconds"],

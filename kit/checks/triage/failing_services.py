@@ -10,7 +10,7 @@ What to do: begin with the service at the end of the chain; one that follows fro
 
 Known limits: a 200 on a health endpoint clears nothing behind it. Where the case has a symptom, a service that answers 200
 is therefore left as not examined: the request that fails was not made. Redirects are not followed; a 4xx says that this
-URL or vantage is not let in, and not how the service is.
+URL or vantage is not let in, and not how the service is. That one follows from another is what its own answer says.
 
 References: https://www.rfc-editor.org/rfc/rfc9110#section-15.6 and
 https://cloud.google.com/run/docs/configuring/healthchecks
@@ -62,9 +62,10 @@ def _judge(row: Row, found: list[Row], has_symptom: bool) -> Iterable[Judgement]
     yield Examined(1)
     if status >= 500:
         yield _failing(row, found)
-    elif services.unwell(record):
+        return
+    if services.unwell(record):
         yield _unwell(row, found)
-    elif has_symptom:
+    if has_symptom:
         words = f"{services.asked(record)}, answers {status}, which clears nothing behind it: the request that fails was not made"
         yield NotExamined(name, words)
 
@@ -72,14 +73,18 @@ def _judge(row: Row, found: list[Row], has_symptom: bool) -> Iterable[Judgement]
 def _unseen(row: services.Record) -> str | None:
     """Return why an answer does not say how the service is, or None where it does."""
     status = row["http_status"]
-    if status is None:
-        return "the record holds no status"
+    if status is None or not 200 <= status < 600:
+        return "the record holds no status" if status is None else f"it answers {status}, which is no last word of a service"
     if row["method"] == "HEAD" and status in (405, 501):
         return f"it answers {status} to HEAD: ask it by GET"
     if 300 <= status < 400:
-        return f"it answers {status} and points to {row['location'] or 'nowhere'}, which was not followed: name that URL"
+        return f"it answers {status} and points to {row['location'] or 'nowhere'}, which was not followed: name that URL if it is the service's own"
+    if status == 429:
+        return "it answers 429: it, or a front before it, takes no more requests now (too many, or no instance is free)"
     if 400 <= status < 500:
-        return f"it answers {status}: this URL is not there, or does not let {row['vantage']} in"
+        return (
+            f"it answers {status}: there is no such URL, or it lets nobody in who asks from {row['vantage']} without credentials"
+        )
     return None
 
 

@@ -19,13 +19,17 @@ https://www.postgresql.org/docs/current/errcodes-appendix.html
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kit.analyze.cloud_scope import Row, place, rows_of, serving
+import pandas as pd
+
+from kit.analyze.cloud_scope import place, rows_of, serving
 from kit.analyze.findings import LADDER, Examined, Finding, Judgement, Layer, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames
+from kit.evidence.records import records
 
 LAYER = "service"
 NEEDS = ("log_signatures",)
@@ -35,6 +39,7 @@ WITNESS = True
 SOURCE = "cloud"
 
 Record = Mapping[str, Any]
+_EVIDENCE_SHOWN = 100
 _GRANTS = frozenset({"iam grant", "iam policy", "deploy"})
 _DEPLOYS = frozenset({"deploy"})
 _DATABASE = frozenset({"deploy", "job run", "database user", "restart", "setting"})
@@ -71,42 +76,55 @@ _MEANING: Mapping[str, tuple[Layer, str, frozenset[str]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """The entries of one revision that tell the same: the first and the last of them by time."""
+
+    first: Record
+    last: Record
+    number: int
+    positions: tuple[int, ...]
+
+
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
     """Yield a finding for each known error of each revision, the lowest rung first."""
-    found: dict[tuple[Any, ...], list[Row]] = {}
-    for position, row in rows_of(frames, "log_signatures"):
-        found.setdefault((row["service_name"], row["revision_name"], row["signature"], row["subject"]), []).append(
-            (position, row)
-        )
     yield Examined(1)
     current = serving(frames)
-    for entries in sorted(found.values(), key=lambda entries: (_rung(entries[0][1]), str(entries[0][1]["at"]))):
-        yield from _judge(frames, entries, current)
+    changes = [change for _, change in rows_of(frames, "audit_changes")]
+    found = _grouped(frames["log_signatures"])
+    for entries in sorted(found, key=lambda entries: (_rung(entries.first), str(entries.first["at"]))):
+        yield _judge(entries, current, changes)
+
+
+def _grouped(log: pd.DataFrame) -> Iterator[_Entries]:
+    # Not row by row: a log may hold half a million entries.
+    by_time = log.reset_index(drop=True).sort_values("at", kind="stable")
+    for _, own in by_time.groupby(["service_name", "revision_name", "signature", "subject"], dropna=False, sort=False):
+        first, last = records(own.iloc[[0, -1]])
+        shown = {own.index[0], *own.index[1 - _EVIDENCE_SHOWN :]}
+        yield _Entries(first, last, len(own), tuple(sorted(int(position) for position in shown)))
 
 
 def _rung(row: Record) -> int:
     return LADDER.index(_MEANING[row["signature"]][0]) if row["signature"] in _MEANING else len(LADDER)
 
 
-def _judge(frames: Frames, entries: list[Row], current: set[str]) -> Iterator[Finding]:
-    first = entries[0][1]
+def _judge(entries: _Entries, current: set[str], changes: Iterable[Record]) -> Finding:
+    first = entries.first
     if first["signature"] not in _MEANING:
-        yield _finding("info", entries, "which the kit does not know", "Read the entries themselves.")
-        return
+        return _finding("info", entries, "which the kit does not know", "Read the entries themselves.")
     layer, advice, mending = _MEANING[first["signature"]]
-    last_at = max(row["at"] for _, row in entries)
-    later = _mended(frames, first, mending, last_at)
+    later = _mended(changes, first, mending, entries.last["at"])
     if first["revision_name"] is not None and current and first["revision_name"] not in current:
-        yield _finding("warning", entries, f"a matter of {layer}; that revision does not serve any more", advice)
-    elif later:
-        yield _finding("warning", entries, f"a matter of {layer}; after the last of them: {later}", advice)
-    else:
-        yield _finding("critical", entries, f"a matter of {layer}", advice)
+        return _finding("warning", entries, f"a matter of {layer}; that revision does not serve any more", advice)
+    if later:
+        return _finding("warning", entries, f"a matter of {layer}; after the last of them: {later}", advice)
+    return _finding("critical", entries, f"a matter of {layer}", advice)
 
 
-def _mended(frames: Frames, entry: Record, kinds: frozenset[str], last_at: datetime) -> str | None:
+def _mended(changes: Iterable[Record], entry: Record, kinds: frozenset[str], last_at: datetime) -> str | None:
     """Return the first change after the last entry that could have mended it, or None."""
-    for _, change in rows_of(frames, "audit_changes"):
+    for change in changes:
         fits = change["kind"] in kinds and change["status_code"] is None and change["at"] and change["at"] > last_at
         if fits and _is_about(change, entry):
             return f"{change['summary']} at {change['at']:%Y-%m-%d %H:%M:%S} UTC"
@@ -118,20 +136,19 @@ def _is_about(change: Record, entry: Record) -> bool:
     return change["kind"] != "deploy" or own is None or str(change["resource"] or "").endswith(f"/{own}")
 
 
-def _finding(severity: Any, entries: list[Row], words: str, advice: str) -> Finding:
-    first, last = entries[0][1], entries[-1][1]
+def _finding(severity: Any, entries: _Entries, words: str, advice: str) -> Finding:
+    first, last = entries.first, entries.last
     who = first["revision_name"] or first["service_name"] or first["database_id"] or "an unknown source"
     name = f" of {first['subject']!r}" if first["subject"] else ""
     unseen = f" ({', '.join(first['subject_flags'])})" if first["subject_flags"] else ""
-    times = sorted(row["at"] for _, row in entries)
     return Finding(
         severity=severity,
         subject=Subject("log", _printable(f"{who} {first['signature']} {first['subject'] or ''}")),
-        message=f"{who} logged “{first['signature']}”{name}{unseen} {_times(len(entries))}, last at "
-        f"{times[-1]:%Y-%m-%d %H:%M:%S} UTC: {words}. {place(last)}",
+        message=f"{who} logged “{first['signature']}”{name}{unseen} {_times(entries.number)}, last at "
+        f"{last['at']:%Y-%m-%d %H:%M:%S} UTC: {words}. {place(last)}",
         remedy=advice,
-        evidence=rows([position for position, _ in entries], "log_signatures"),
-        value=float(len(entries)),
+        evidence=rows(entries.positions, "log_signatures"),
+        value=float(entries.number),
         unit="entries",
     )
 

@@ -104,12 +104,12 @@ def _full(frames: Frames, fraction: float) -> Iterable[Finding]:
     count = int(pools[["clients_active", "clients_waiting", "clients_cancelling"]].fillna(0).to_numpy().sum())
     if not most or count < fraction * most:
         return
-    is_reached = count >= most
+    is_reached, waiting = count >= most, int(pools["clients_waiting"].fillna(0).sum())
     yield Finding(
         severity="critical" if is_reached else "warning",
         subject=Subject("setting", "max_client_conn"),
         message=f"The pooler has {count} of {most:.0f} clients that max_client_conn allows"
-        f"{', and refuses every further one' if is_reached else ''}. Not the database: these are applications' connections.",
+        f"{', and refuses every further one' if is_reached else ''}; {waiting} of them wait. The limit is the pooler's, not the database's.",
         remedy="See who connects (SHOW CLIENTS) and whether it closes its connections; then raise max_client_conn in the "
         "pooler's configuration, with the limit of open files, and say RELOAD.",
         evidence=rows(range(len(pools)), "pooler_pools"),

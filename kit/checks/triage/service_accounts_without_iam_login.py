@@ -106,7 +106,11 @@ def _role(frames: Frames, found: Connection) -> Iterator[Judgement]:
     bindings = bindings_of_project(frames)
     if holds(account, LOGIN_ROLES, bindings):
         return
-    reason = may_hold(account, LOGIN_ROLES, bindings) or (None if bindings else "no project's IAM policy is in the folder")
+    # Google's pages disagree on whether roles/editor holds cloudsql.instances.login.
+    is_editor = holds(account, ["roles/editor"], bindings)
+    doubt = "roles/editor is bound: cannot tell from this file whether it lets the account log in" if is_editor else None
+    absent = None if bindings else "no project's IAM policy is in the folder"
+    reason = may_hold(account, LOGIN_ROLES, bindings) or doubt or absent
     if reason:
         yield NotExamined(f"{name_of(found.row)} {account}", reason)
         return

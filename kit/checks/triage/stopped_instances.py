@@ -1,7 +1,7 @@
 """Instances that cannot answer.
 
 What it shows: Cloud SQL instances that are stopped (activation policy NEVER), suspended, under maintenance, failed, or shut
-down because their disk is full.
+down because their disk is full; as information those that no service in the folder uses, where one is used.
 
 Why it matters: `state` says RUNNABLE of a stopped instance too. What decides is `settings.activationPolicy`; and a full disk
 stops an instance that everything else calls healthy.
@@ -17,16 +17,19 @@ https://cloud.google.com/sql/docs/postgres/admin-api/rest/v1/instances
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from kit.analyze.cloud_scope import gcloud, place, rows_of
+from kit.analyze.cloud_connections import connections
+from kit.analyze.cloud_scope import gcloud, in_force, place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
+from kit.evidence.instances import bare_name
 from kit.evidence.model import Frames
 
 LAYER = "reachability"
 NEEDS = ("sql_instances", "instance_references")
-SEVERITIES = ("critical", "warning")
+SEVERITIES = ("critical", "warning", "info")
 EXPLAINS = ("08001", "08006", "57P03", "53100")
 SOURCE = "cloud"
 
@@ -36,6 +39,7 @@ Record = Mapping[str, Any]
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
     """Yield a critical finding for each instance that cannot answer; a warning where its disk is about to be full."""
     instances = rows_of(frames, "sql_instances")
+    used = _used(frames)
     if not instances and rows_of(frames, "instance_references"):
         yield NotExamined("instances", "no instance was exported")
     for position, row in instances:
@@ -43,7 +47,23 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
             yield NotExamined(row["connection_name"] or "unnamed instance", "the export does not say whether it is started")
             continue
         yield Examined(1, f"{row['connection_name']} is {row['state']}, activation policy {row['activation_policy']}")
-        yield from _judge(position, row)
+        found = _judge(position, row)
+        # A list of a project's instances holds others' too: stopped or not, these keep nobody here from the database.
+        is_used = not used or row["connection_name"] in used
+        yield from found if is_used else (replace(finding, severity="info") for finding in found)
+
+
+def _used(frames: Frames) -> set[str]:
+    """Return the exported instances that a service names or whose address it goes to; none where no name or address fits."""
+    names = {bare_name(row["instance_name"]) for _, row in in_force(frames, "instance_references")}
+    hosts: set[str | None] = set()
+    for found in connections(frames):
+        names.add(bare_name(found.instance or ""))
+        hosts.add(found.host)
+    instances = [row for _, row in rows_of(frames, "sql_instances")]
+    addresses = ({row["public_address"], row["private_address"]} - {None} for row in instances)
+    fitting = (row["connection_name"] in names or bool(own & hosts) for row, own in zip(instances, addresses, strict=True))
+    return {row["connection_name"] for row, fits in zip(instances, fitting, strict=True) if fits}
 
 
 def _judge(position: int, row: Record) -> Iterator[Finding]:

@@ -3,14 +3,14 @@
 What it shows: services whose probe came back without a status, and where it died: no such name, refused, no route, a
 certificate that is expired or for another name, no answer in time after the handshake, closed, or not HTTP at all.
 
-Why it matters: a request that dies after the TLS handshake was taken by the platform's front, so the name, the network and the
-certificate are cleared, and what stands behind the front is the place to look; "timeout" alone, in a log, says none of this.
+Why it matters: a request that dies after the TLS handshake was taken by whoever ends TLS, mostly the platform's front, so the
+name, the network and the certificate are cleared, and what stands behind is the place to look; "timeout" alone says none of this.
 
 What to do: look at what the last step that worked hands over to: after TLS, the service's own container, its start, and
 what it waits for; before, the name, the address, the port and the network of where it was asked.
 
-Known limits: seen from one vantage. An internal address is not known outside, and where the environment names a proxy the
-probe went without it: then this is not examined. An authority of one's own is given by `ca`.
+Known limits: seen from one vantage. An internal name or private address is not reached from outside, and where the environment
+names a proxy the probe went without it: then this is not examined. An authority of one's own is given by `ca`.
 
 References: https://cloud.google.com/run/docs/troubleshooting and https://www.rfc-editor.org/rfc/rfc9110#section-15.6
 """
@@ -18,6 +18,7 @@ References: https://cloud.google.com/run/docs/troubleshooting and https://www.rf
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from kit.analyze.cloud_scope import Row
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
@@ -41,7 +42,19 @@ _BEHIND = (
     "be reached from its network, a pool without a free connection, a missing VPC connector."
 )
 _URL = "Compare scheme and port of the URL with what the service speaks."
-_REMEDIES = {"NOT_TLS": _URL, "NOT_HTTP": _URL, "TLS_HANDSHAKE": _URL}
+_HANDSHAKE = "Look at what ends TLS for it (the front, or the service itself): it took the connection and not the handshake."
+_INSIDE = "Ask from inside that network: make the records there, and name their file as `services`."
+_AUTHORITY = (
+    "Name the authority's certificate as `ca` of the services in kit.toml, or by SSL_CERT_FILE; or have the front send its whole "
+    "chain, if the authority is a public one."
+)
+_REMEDIES = {
+    "NOT_TLS": _URL,
+    "NOT_HTTP": _URL,
+    "TLS_HANDSHAKE": _URL,
+    "TLS_UNKNOWN_CA": _AUTHORITY,
+    "TLS_SELF_SIGNED": _AUTHORITY,
+}
 
 
 def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement]:
@@ -51,14 +64,25 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
         unseen = services.is_unexamined(row[1]) if services.is_unanswered(row[1]) else None
         if unseen:
             yield NotExamined(row[1]["service_name"], unseen)
-            if row[1]["died_at"] == "tls":
-                yield _finding(row, f"{row[1]['service_name']} shows a certificate that is not trusted here: {unseen}", "warning")
-            continue
-        if services.is_unanswered(row[1]):
+            yield from _doubtful(row, unseen)
+        elif services.is_unanswered(row[1]):
             yield Examined(1)
-            yield _finding(row, f"{_death(row[1])} {_clears(row[1])}{_compared(row[1], found)}", "critical")
+            yield _finding(row, f"{_death(row[1])}{_clears(row[1])}{_compared(row[1], found)}", "critical")
+        elif row[1]["http_status"] is None:
+            yield NotExamined(row[1]["service_name"], "the record holds neither a status nor where it died")
         else:
             yield Examined(1, f"{row[1]['service_name']} answered {row[1]['http_status']} from {row[1]['vantage']}")
+
+
+def _doubtful(row: Row, unseen: str) -> Iterable[Finding]:
+    """Yield a warning where it may be the service all the same: nobody but the reader knows where the vantage lies."""
+    name, code, died_at = row[1]["service_name"], row[1]["error_code"], row[1]["died_at"]
+    if row[1]["ignores_proxy"]:
+        return
+    if code in ("TLS_UNKNOWN_CA", "TLS_SELF_SIGNED"):
+        yield _finding(row, f"{name} shows a certificate that is not trusted here: {unseen}", "warning")
+    if (died_at == "name" and code in (None, "EAI_NONAME", "EAI_NODATA")) or (died_at == "tcp" and code == "TIMEOUT"):
+        yield replace(_finding(row, f"{name} was not reached: {unseen}", "warning"), remedy=_INSIDE)
 
 
 def _finding(row: Row, message: str, severity: str) -> Finding:
@@ -78,17 +102,18 @@ def _finding(row: Row, message: str, severity: str) -> Finding:
 
 def _remedy(row: services.Record) -> str:
     steps = {"name": _NAME, "tcp": _NETWORK, "tls": _CERTIFICATE, "answer": _BEHIND}
-    if row["error_code"] in ("TLS_UNKNOWN_CA", "TLS_SELF_SIGNED"):
-        return "Name the authority's certificate as `ca` of the services in kit.toml, or by SSL_CERT_FILE."
+    if row["died_at"] == "tls" and row["error_code"] in ("TIMEOUT", "ECONNRESET"):
+        return _HANDSHAKE
     return _REMEDIES.get(row["error_code"] or "", steps[row["died_at"]])
 
 
 def _death(row: services.Record) -> str:
-    name, message = row["service_name"], row["message"]
+    name, message = row["service_name"], row["message"] or "the record does not say why"
     if row["died_at"] == "name":
-        return f"{name} cannot be asked: there is no such name ({message})."
+        return f"{name} cannot be asked: its name is not known where it was asked ({message})."
     if row["died_at"] == "tcp":
-        return f"{name} took no connection: {message} ({', '.join(row['addresses'] or ())})."
+        tried = f" ({', '.join(row['addresses'])})" if row["addresses"] else ""
+        return f"{name} took no connection: {message}{tried}."
     if row["died_at"] == "tls":
         return f"{name} came no further than TLS: {message}."
     waited = f" in {shown_seconds(row['answer_seconds'])}" if row["answer_seconds"] is not None else " in time"
@@ -100,11 +125,18 @@ def _death(row: services.Record) -> str:
 def _clears(row: services.Record) -> str:
     worked = services.cleared(row)
     if not worked:
-        return "Nothing behind the name was reached."
+        return " Nothing behind the name was reached." if row["died_at"] == "name" else ""
     if row["died_at"] != "answer":
-        return f"Before that, there answered: {worked}."
-    front = "the front accepted it, and what stands behind the front did not answer"
-    return f"Before that, there answered: {worked}; so {front}. Of a database this says nothing."
+        return f" Before that, there answered: {worked}."
+    return f" Before that, there answered: {worked}; so {_taken(row)}. Of a database this says nothing."
+
+
+def _taken(row: services.Record) -> str:
+    if row["error_code"] in ("NOT_HTTP", "TLS_REFUSED"):
+        return "something listens there, and it does not take such a request"
+    if row["tls_seconds"] is None and str(row["url"] or "").startswith("http:"):
+        return "something listens there, or the system of its machine for it, and the service did not answer"
+    return "the front (or the service itself, where it ends TLS) accepted it, and what stands behind did not answer"
 
 
 def _compared(row: services.Record, found: Iterable[Row]) -> str:
@@ -112,5 +144,6 @@ def _compared(row: services.Record, found: Iterable[Row]) -> str:
     for _, other in found:
         well = services.calls_database_well(other)
         if well and other["service_name"] != row["service_name"]:
-            return f" {other['service_name']}, asked in the same moment, answers {other['http_status']} and says “{well}”."
+            when = "in the same moment" if services.at_the_same_time(row, other) else "at another time"
+            return f" {other['service_name']}, asked {when}, answers {other['http_status']} and says “{well}”."
     return ""

@@ -10,7 +10,7 @@ What to do: attach the instance with `gcloud run services update --add-cloudsql-
 connection string holds.
 
 Known limits: a connection string in a secret is not seen; a service that has one, attaches nothing and has no way into a
-VPC is reported as not examined.
+VPC is reported as not examined, and so is one whose second container may be a proxy that makes the socket.
 
 References: https://cloud.google.com/sql/docs/postgres/connect-run
 """
@@ -48,10 +48,19 @@ def _judge(frames: Frames, service: str, references: list[Row], wanted: list[Con
     if not mounted and not sockets and (hidden := _hidden(frames, service)):
         yield NotExamined(service, f"{hidden} is in a secret, and nothing is attached: cannot tell from this file what it wants")
         return
+    unmounted = [found for found in sockets if found.instance not in mounted]
+    if unmounted and _has_sidecar(frames, service):
+        yield NotExamined(service, "it has several containers: one of them may be a proxy that makes the socket")
+        return
     yield Examined(1)
-    yield from (_unmounted(found, mounted) for found in sockets if found.instance not in mounted)
+    yield from (_unmounted(found, mounted) for found in unmounted)
     if not mounted:
         yield from (_without_effect(at, row) for at, row in references)
+
+
+def _has_sidecar(frames: Frames, service: str) -> bool:
+    own = (row for _, row in in_force(frames, "runtime_settings") if row["service_name"] == service)
+    return any(row["setting"] == "containers" and row["value"] not in (None, "0", "1") for row in own)
 
 
 def _hidden(frames: Frames, service: str) -> str | None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_scope import Row, gcloud, in_force, name_of, place, refused, rows_of, was_asked
+from kit.analyze.cloud_scope import Row, gcloud, in_force, name_of, place, refused, versions_of, was_asked
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames
@@ -39,14 +39,14 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
     """Yield a critical finding for each version of a secret that is named and cannot be had."""
     asked: dict[tuple[Any, ...], Row] = {}
     for position, row in in_force(frames, "secret_references"):
-        asked.setdefault((row["service_name"], row["secret_name"], row["secret_version"]), (position, row))
+        asked.setdefault((row["service_name"], row["secret_project"], row["secret_name"], row["secret_version"]), (position, row))
     for found in asked.values():
         yield from _judge(frames, found)
 
 
 def _judge(frames: Frames, wanted: Row) -> Iterator[Judgement]:
     secret = wanted[1]["secret_name"]
-    versions = [row for _, row in rows_of(frames, "secret_versions") if row["secret_name"] == secret]
+    versions = versions_of(frames, wanted[1])
     failed = next((found for command in (_COMMAND, "secrets") if (found := refused(frames, command, secret))), None)
     if failed and failed[1]["code"] == "NOT_FOUND":
         yield Examined(1)

@@ -49,7 +49,7 @@ def _recorded(services: Services) -> Evidence:
     assert services.recorded is not None
     clock = time.perf_counter()
     rows, content = recorded_rows(services.recorded)
-    text = f"{services.recorded.name} (SHA-256 {hashlib.sha256(content.encode()).hexdigest()})"
+    text = f"{services.recorded.name} (SHA-256 {hashlib.sha256(content).hexdigest()})"
     told: list[Row] = [{**row, "vantage": row.get("vantage") or services.vantage} for row in rows]
     return evidence(told, moment(rows) or _written_at(services.recorded), time.perf_counter() - clock, text)
 

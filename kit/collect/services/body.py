@@ -21,6 +21,12 @@ _WANTED_WORDS = """
 """
 _WANTED = frozenset(_WANTED_WORDS.split())
 _SECRET = re.compile(r"passw|pwd|secret|token|credential|authoriz|cookie|_key$|key$|dsn|url|uri|conninfo|conn\w*str", re.I)
+# The same inside of a sentence, beside the tokens that `masking` knows: a pair, and a query's values.
+_INLINE = re.compile(
+    r"""([?&][\w.-]+=|(?:secret|passw|pwd|passphrase|credential|cookie|signature)\w*["']?\s*[=:]\s*)(?!<masked>)[^\s,;&"']+""",
+    re.I,
+)
+_STATES = frozenset("status state health healthy ok ready live up alive success".split())
 _STRANGE = re.compile(r"[^\w.\-/ ]", re.ASCII)
 
 
@@ -35,8 +41,14 @@ def body_fields(content: bytes, names: Collection[str]) -> list[str]:
 
 def masked_field(path: str, value: str) -> str:
     """Return `path: value` in one line, the value masked where its key or its shape is that of a secret."""
-    is_secret = _SECRET.search(path.rpartition(".")[2])
-    return f"{path}: {masking.MASKED if is_secret else masking.message(plain(value, _LONGEST_VALUE))}"
+    *above, key = path.split(".")
+    is_below = key.lower() not in _STATES and any(_SECRET.search(part) for part in above)
+    return f"{path}: {masking.MASKED if is_below or _SECRET.search(key) else masked_words(plain(value, _LONGEST_VALUE))}"
+
+
+def masked_words(text: str) -> str:
+    """Return a sentence without what may be a secret in it."""
+    return _INLINE.sub(rf"\1{masking.MASKED}", masking.tokens_masked(masking.message(text)))
 
 
 def mentioned(content: bytes, names: Collection[str]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from socket import socket
@@ -20,6 +20,7 @@ from kit.collect.attempt.certificate import read_certificate
 from kit.collect.attempt.network import RESOLVE_SECONDS, connected, resolved
 from kit.collect.attempt.options import Endpoint
 from kit.collect.attempt.records import Recorder, StepFailed, Stop, as_failure
+from kit.collect.attempt.records import Row as Tried
 from kit.collect.attempt.tls import VERIFY_CODES
 from kit.collect.services.addresses import shown_location, shown_url
 from kit.collect.services.body import body_fields, mentioned
@@ -35,6 +36,8 @@ _HEADERS = {
 }
 # What OpenSSL says where the peer speaks plainly; it differs between its versions.
 _PLAIN_PEER = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNEXPECTED_MESSAGE")
+# Of several addresses one may be of a family that this machine has no way to at all; the others tell.
+_NO_WAY = ("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT")
 _Found = TypeVar("_Found")
 
 
@@ -78,8 +81,8 @@ class Probe:
         try:
             return connected(steps, addresses)[0]
         except Stop:
-            last = steps.rows[-1]
-            self._die("tcp", StepFailed(last.error_code or "", last.message or ""))
+            told = _telling(steps.rows)
+            self._die("tcp", StepFailed(told.error_code or "", told.message or ""))
             raise
         finally:
             self.row["tcp_seconds"] = round(time.perf_counter() - clock, 4)
@@ -138,6 +141,11 @@ class Probe:
 
     def _die(self, step: Step, failed: StepFailed) -> None:
         self.row |= {"died_at": step, "error_code": failed.code, "message": plain(failed.words)}
+
+
+def _telling(tried: Sequence[Tried]) -> Tried:
+    """Return the failure that says most: the last one at an address that this machine has a way to."""
+    return next((row for row in reversed(tried) if row.error_code not in _NO_WAY), tried[-1])
 
 
 def _no_handshake(error: ssl.SSLError) -> StepFailed:

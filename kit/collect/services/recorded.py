@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.collect.services.addresses import shown_url
-from kit.collect.services.body import masked_field
+from kit.collect.services.body import masked_field, masked_words
 from kit.collect.services.frame import COLUMNS, STEPS, Row, plain
 from kit.errors import KitError, TargetError
 from kit.evidence.columns import Column, build_frame
@@ -20,8 +20,8 @@ _HINT = "Make it by `kit show --target T service_probes --json > probes.json`, w
 _KNOWN = {column.name: column for column in COLUMNS}
 
 
-def recorded_rows(path: Path) -> tuple[list[Row], str]:
-    """Return the rows of the file, all their texts plain and in one line, and its own text; TargetError where it is none."""
+def recorded_rows(path: Path) -> tuple[list[Row], bytes]:
+    """Return the rows of the file, all their texts plain and in one line, and its own bytes; TargetError where it is none."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -35,7 +35,7 @@ def recorded_rows(path: Path) -> tuple[list[Row], str]:
     found = [_row(row, path) for row in rows]
     if len({row["service_name"] for row in found}) < len(found):
         raise TargetError(f"{path.name} holds a service twice.", _HINT)
-    return found, content.decode("utf-8", "replace")
+    return found, content
 
 
 def moment(rows: Iterable[Row]) -> datetime | None:
@@ -61,9 +61,9 @@ def _row(record: dict[str, Any], path: Path) -> Row:
 
 def _value(column: Column, value: Any) -> Any:
     if column.dtype == "string":
-        return plain(str(value), 400)
+        return masked_words(plain(str(value), 400))
     if column.dtype == "list[string]":
-        return [plain(str(item), 200) for item in list(value)[:100]]
+        return [masked_words(plain(str(item), 200)) for item in list(value)[:100]]
     if column.dtype == "datetime64[us, UTC]":
         at = datetime.fromisoformat(value)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

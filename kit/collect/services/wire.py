@@ -86,19 +86,20 @@ def ask(wire: Wire, host: str, port: int, target: str, method: str, headers: Map
 
 def read_body(response: Any) -> tuple[bytes, bool, StepFailed | None]:
     """Return the body up to its bound, whether there was more, and why it ended before its end, if it did."""
-    pieces, size = [], 0
+    # The response's own count of what is left: not every Python 3.11 keeps it up in read1.
+    pieces, size, announced = [], 0, response.length
     try:
-        while size <= MOST_BODY_BYTES and (piece := response.read1(MOST_BODY_BYTES + 1 - size)):
+        while size <= MOST_BODY_BYTES and size != announced and (piece := response.read1(MOST_BODY_BYTES + 1 - size)):
             pieces.append(piece)
             size += len(piece)
-        failed = StepFailed("CLOSED", "the body ended before its announced length") if _is_short(response, size) else None
+        failed = StepFailed("CLOSED", "the body ended before its announced length") if _is_short(announced, size) else None
     except (OSError, ValueError, http.client.HTTPException) as error:
         failed = _no_body(error, size)
     return b"".join(pieces)[:MOST_BODY_BYTES], size > MOST_BODY_BYTES, failed
 
 
-def _is_short(response: Any, size: int) -> bool:
-    return size <= MOST_BODY_BYTES and bool(response.length)
+def _is_short(announced: int | None, size: int) -> bool:
+    return announced is not None and size < min(announced, MOST_BODY_BYTES + 1)
 
 
 def _no_answer(error: Exception, wire: Wire) -> StepFailed:
@@ -107,6 +108,8 @@ def _no_answer(error: Exception, wire: Wire) -> StepFailed:
     if isinstance(error, http.client.RemoteDisconnected):
         return StepFailed("CLOSED", "the connection was closed without an answer")
     if isinstance(error, ssl.SSLError) and not isinstance(error, TimeoutError):
+        if "CERTIFICATE_REQUIRED" in (error.reason or ""):
+            return StepFailed("TLS_CLIENT_CERTIFICATE", "the server wants a certificate of who asks, and a probe has none")
         return StepFailed("TLS_REFUSED", f"the server ended the encrypted connection: {error.reason or 'no reason given'}")
     if isinstance(error, http.client.HTTPException | ValueError):
         return StepFailed("NOT_HTTP", _what_came(wire.first))
