@@ -1,52 +1,39 @@
 """Named targets: what `--target` may say, and `kit.toml`. A password is never stored here.
 
-`kit.toml`, found upwards from the working folder or by `KIT_CONFIG`:
-
-    [targets.shop]
-    service = "shop"              # or dsn_env = "SHOP_DSN", or dsn = "postgresql://kit@db/shop" without password
-    vantage = "laptop"
-    cloud = "exports"             # a folder of cloud exports, relative to this file
-    out_of_scope = ["service"]
-    pooler = "postgresql://stats@bouncer/pgbouncer"   # its admin console, or pooler_env (`kit.poolers`)
-    exposed = ["public", "web"]   # roles that strangers' requests reach; else PUBLIC, anon and authenticated
-    hypotheses = [{statement = "the server is full", checks = ["exhausted_connection_slots"]}]
-    expected_schema = "schema.toml"  # what the service expects of the database, as `kit expect --schema` reads it
-    strings = ["DATABASE_URL"]    # the service's own connection strings, to be examined and not connected to
-
-    services = "probes.json"      # or URLs to ask, [targets.shop.services] (`kit.services`)
-
-    [targets.shop.sources.api]    # the same place asked as another identity
-    dsn_env = "SHOP_API_DSN"
-
-How to get there, by commands, a tunnel or Google's connector, is said by the keys of `kit.reach`.
+What kit.toml may say is told in `kit.configuration`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from kit.configuration import (
+    SOURCE_KEYS,
+    TARGET_KEYS,
+    config_path,
+    exposed_of,
+    hypotheses_of,
+    refuse_types,
+    refuse_unknown,
+    table,
+    targets_in,
+)
 from kit.errors import TargetError
-from kit.poolers import KEYS as _POOLER_KEYS
 from kit.poolers import PoolerSource, pooler_of
 from kit.reach import KEYS as _REACH_KEYS
 from kit.reach import Reach, reach_of
 from kit.services import Services, services_of
 from kit.strings import NamedString, strings_of
 
-CONFIG_NAME = "kit.toml"
-_ALONE = {"cloud", "out_of_scope", "exposed", "sources", "hypotheses", "strings", "expected_schema", "services"}
-_KEYS = {"service", "dsn", "dsn_env", "vantage", *_ALONE, *_POOLER_KEYS, *_REACH_KEYS}
-_LISTS = {"out_of_scope": ("layers", '["service"]'), "exposed": ("roles", '["public", "web"]')}
-_SOURCE_KEYS = {"service", "dsn", "dsn_env", "vantage", *_POOLER_KEYS, *_REACH_KEYS}
+__all__ = ["DatabaseSource", "Described", "Target", "config_path", "described", "libpq_form", "resolve"]
+
 _NAMING_KEYS = ("service", "dsn", "dsn_env", "dsn_command", "cloudsql")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.:-]*)://", re.IGNORECASE)
@@ -110,13 +97,13 @@ def described(name: str) -> Described:
     path = config_path()
     if path is None:
         return Described()
-    targets = _table(_parsed(path, _content(path)).get("targets", {}), f"targets in {path}")
+    targets, _ = targets_in(path)
     where = f"[targets.{name}] in {path}"
-    entry = _table(targets.get(name, {}), where)
-    _refuse(entry, _KEYS, where)
-    _refuse_types(entry, where)
+    entry = table(targets.get(name, {}), where)
+    refuse_unknown(entry, TARGET_KEYS, where)
+    refuse_types(entry, where)
     vantage = entry.get("vantage") if not entry.get("sources") else None
-    return Described(vantage, _exposed(entry), path.parent / entry["cloud"] if "cloud" in entry else None)
+    return Described(vantage, exposed_of(entry), path.parent / entry["cloud"] if "cloud" in entry else None)
 
 
 def resolve(text: str, cloud: Path | None = None) -> Target:
@@ -137,15 +124,6 @@ def _with_cloud(target: Target, cloud: Path) -> Target:
         hint = "Name a folder of files that gcloud wrote with --format=json."
         raise TargetError(f"The folder of cloud exports {cloud} is not there.", hint)
     return replace(target, cloud=cloud)
-
-
-def config_path(start: Path | None = None) -> Path | None:
-    """Return the kit.toml in force: `KIT_CONFIG`, else the nearest one upwards, else None."""
-    named = os.environ.get("KIT_CONFIG")
-    if named:
-        return Path(named)
-    folder = (start or Path.cwd()).resolve()
-    return next((f / CONFIG_NAME for f in (folder, *folder.parents) if (f / CONFIG_NAME).is_file()), None)
 
 
 def _resolve(text: str) -> Target:
@@ -230,7 +208,7 @@ def _is_configured(name: str) -> bool:
     if path is None or "/" in name or os.sep in name:
         return False
     with contextlib.suppress(TargetError):
-        return name in _table(_parsed(path, _content(path)).get("targets", {}), "targets")
+        return name in targets_in(path)[0]
     return False
 
 
@@ -241,13 +219,12 @@ def _configured(name: str) -> Target:
             f"There is no kit.toml here or above, and {said} is no folder, URL or connection string.",
             "Write one (see README), or give --target a postgresql:// URL or a bundle's folder.",
         )
-    content = _content(path)
-    targets = _table(_parsed(path, content).get("targets", {}), f"targets in {path}")
+    targets, digest = targets_in(path)
     if name not in targets:
         known = ", ".join(sorted(targets)) or "none"
         raise TargetError(f"{path} names no target {said}.", f"It names: {known}.")
     # Commands are confirmed for the very bytes that were read here.
-    return _target(name, _table(targets[name], f"targets.{name} in {path}"), path, hashlib.sha256(content).hexdigest())
+    return _target(name, table(targets[name], f"targets.{name} in {path}"), path, digest)
 
 
 def _said(name: str) -> str:
@@ -255,43 +232,23 @@ def _said(name: str) -> str:
     return "what was given (it is not repeated: it may hold a password)" if re.search(r"[@:\s]", name) else repr(name)
 
 
-def _table(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise TargetError(f"{where} is not a table.", "Write it as [targets.NAME] with one key on a line.")
-    return value
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise TargetError(f"{path} cannot be read: {error.strerror}.", "Mend KIT_CONFIG or the file.") from error
-
-
-def _parsed(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TargetError(f"{path} is not valid TOML: {error}.", "Mend the file.") from error
-
-
 def _target(name: str, entry: Mapping[str, Any], path: Path, digest: str) -> Target:
-    _refuse(entry, _KEYS, f"[targets.{name}] in {path}")
-    _refuse_types(entry, f"[targets.{name}] in {path}")
-    own = {key: entry[key] for key in _SOURCE_KEYS if key in entry}
+    refuse_unknown(entry, TARGET_KEYS, f"[targets.{name}] in {path}")
+    refuse_types(entry, f"[targets.{name}] in {path}")
+    own = {key: entry[key] for key in SOURCE_KEYS if key in entry}
     has_database = any(key in own for key in _NAMING_KEYS)
     sources = [_source("database", own, path, digest)] if has_database else []
     if not has_database and own.keys() & _REACH_KEYS:
         raise TargetError(f"[targets.{name}] in {path} says how to get there and not where.", "Give it service, dsn_env or dsn.")
-    named = _table(entry.get("sources", {}), f"targets.{name}.sources in {path}")
-    sources += [_source(key, _table(value, f"source {key!r} in {path}"), path, digest) for key, value in named.items()]
-    sources = [replace(source, exposed=_exposed(entry)) for source in sources]
+    named = table(entry.get("sources", {}), f"targets.{name}.sources in {path}")
+    sources += [_source(key, table(value, f"source {key!r} in {path}"), path, digest) for key, value in named.items()]
+    sources = [replace(source, exposed=exposed_of(entry)) for source in sources]
     cloud = path.parent / entry["cloud"] if "cloud" in entry else None
     poolers = _poolers({"database": own, **named}, f"[targets.{name}] in {path}")
     services = services_of(entry.get("services"), path.parent, entry.get("vantage", "here"), f"[targets.{name}] in {path}")
     if not sources and cloud is None and not poolers and services is None:
         raise TargetError(f"[targets.{name}] in {path} names no source.", "Give it service, dsn_env, dsn, cloud or services.")
-    scope, stated = tuple(entry.get("out_of_scope", ())), _hypotheses(entry, f"[targets.{name}] in {path}")
+    scope, stated = tuple(entry.get("out_of_scope", ())), hypotheses_of(entry, f"[targets.{name}] in {path}")
     expected = path.parent / entry["expected_schema"] if "expected_schema" in entry else None
     strings = strings_of(entry, f"[targets.{name}] in {path}")
     found = Target(name, tuple(sources), cloud, out_of_scope=scope, hypotheses=stated, poolers=poolers)
@@ -307,31 +264,9 @@ def _poolers(sources: Mapping[str, Mapping[str, Any]], where: str) -> tuple[Pool
     return poolers
 
 
-def _hypotheses(entry: Mapping[str, Any], where: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the stated causes; whether there are such checks is for those to say who know them."""
-    stated = entry.get("hypotheses", [])
-    if not isinstance(stated, list) or not all(_is_hypothesis(item) for item in stated):
-        hint = 'Write it as hypotheses = [{statement = "…", checks = ["…"]}].'
-        raise TargetError(f"hypotheses of {where} is not a list of causes with their checks.", hint)
-    return tuple((item["statement"], tuple(item["checks"])) for item in stated)
-
-
-def _is_hypothesis(item: Any) -> bool:
-    if not isinstance(item, dict) or item.keys() != {"statement", "checks"} or not isinstance(item["statement"], str):
-        return False
-    return isinstance(item["checks"], list) and all(isinstance(name, str) for name in item["checks"])
-
-
-def _exposed(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Return the roles that the entry exposes, each once; PUBLIC is written as one likes, for no role can have its name."""
-    if "exposed" not in entry:
-        return None
-    return tuple(dict.fromkeys("public" if name == "PUBLIC" else name for name in entry["exposed"]))
-
-
 def _source(name: str, entry: Mapping[str, Any], path: Path, digest: str) -> DatabaseSource:
-    _refuse(entry, _SOURCE_KEYS, f"source {name!r} in {path}")
-    _refuse_types(entry, f"source {name!r} in {path}")
+    refuse_unknown(entry, SOURCE_KEYS, f"source {name!r} in {path}")
+    refuse_types(entry, f"source {name!r} in {path}")
     if not _NAME.match(name) or name in ("cloud", "strings", "services"):
         raise TargetError(f"{name!r} in {path} cannot name a source.", "Use small letters, digits, '.', '_' and '-'.")
     conninfo = libpq_form(_conninfo(name, entry, path))
@@ -351,19 +286,3 @@ def _conninfo(name: str, entry: Mapping[str, Any], path: Path) -> str:
     if re.search(r"://[^@]*:[^@]+@|password\s*=", dsn):
         raise TargetError(f"The dsn of {name!r} in {path} holds a password.", "Use dsn_env, a service, or ~/.pgpass.")
     return dsn
-
-
-def _refuse(entry: Mapping[str, Any], known: set[str], where: str) -> None:
-    unknown = sorted(set(entry) - known)
-    if unknown:
-        raise TargetError(f"{where} has the unknown key {unknown[0]!r}.", f"Known: {', '.join(sorted(known))}.")
-
-
-def _refuse_types(entry: Mapping[str, Any], where: str) -> None:
-    for key in sorted(entry.keys() - {"sources", "hypotheses", "strings", "services", *_LISTS, *_REACH_KEYS}):
-        if not isinstance(entry[key], str):
-            raise TargetError(f"{key} of {where} is not a text in quotes.", "Mend the file.")
-    for key, (noun, example) in _LISTS.items():
-        items = entry.get(key, [])
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise TargetError(f"{key} of {where} is not a list of {noun}.", f"Write it as {example}.")

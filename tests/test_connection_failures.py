@@ -125,6 +125,69 @@ def test_without_an_ordinary_attempt_before_it_libpq_tries_once(tcp: Server, add
     assert frame["message"].iloc[-1] == "the server is not in recovery"
 
 
+def test_of_several_hosts_none_gets_a_password_that_another_refused(tcp: Server, address: str) -> None:
+    given = by_tcp(f"{address},{address},{address}", "secured", password=f"not-{SECRET}")
+
+    before = refused_passwords(tcp)
+    holds(observed(given), "authentication", "password refused", "authentication")
+    assert refused_passwords(tcp) - before == 1
+    attempt(given)
+    assert refused_passwords(tcp) - before == 2
+    assert observed(by_tcp(f"{address},{address}", "secured", password=SECRET)).failure is None
+
+
+def test_several_hosts_that_do_not_answer_are_left_in_time() -> None:
+    with failing.full_backlog() as port:
+        found = observed(f"host=127.0.0.1,127.0.0.1,127.0.0.1,127.0.0.1 port={port} user=a dbname=b")
+
+    holds(found, "reachability", "connect timeout", "tcp", "TIMEOUT")
+    assert found.connection.frame["seconds"].iloc[0] < 11
+
+
+def test_a_password_file_that_others_may_read(tcp: Server, address: str, tmp_path: Path) -> None:
+    file = tmp_path / "pgpass"
+    file.write_text(f"*:*:*:*:{SECRET}\n", "utf-8")
+    file.chmod(0o644)
+
+    found = observed(by_tcp(address, "secured", passfile=str(file)))
+
+    holds(found, "authentication", "no password given", "authentication")
+    assert f"libpq passes over the password file {file}: others may read it (mode 0644, wanted 0600)" in found.failure.words
+
+
+def test_a_password_that_has_expired(tcp: Server, address: str) -> None:
+    tcp.execute("alter role secured valid until '2020-01-01'")
+    try:
+        holds(observed(by_tcp(address, "secured", password=SECRET)), "authentication", "password refused", "authentication")
+    finally:
+        tcp.execute("alter role secured valid until 'infinity'")
+
+
+def test_channel_binding_that_is_demanded_without_tls(tcp: Server, address: str) -> None:
+    found = observed(by_tcp(address, "secured", password=SECRET, channel_binding="require"))
+
+    holds(found, "authentication", "client's own demand", "authentication")
+
+
+def test_encryption_by_kerberos_that_is_demanded(tcp: Server, address: str) -> None:
+    assert observed(by_tcp(address, "trusted", gssencmode="require")).named == ("authentication", "client's own demand")
+
+
+@pytest.mark.parametrize("variable", ["PGPORT", "PGSSLMODE", "PGSERVICE", "PGTARGETSESSIONATTRS"])
+def test_a_variable_of_the_environment_that_libpq_refuses(address: str, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "nowhere")
+
+    found = observed(f"host={address} user=trusted dbname=postgres")
+
+    holds(found, "configuration", "connection string refused", "options", "OPTION")
+
+
+def test_a_service_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSERVICEFILE", "/nonexistent/pg_service.conf")
+
+    holds(observed("service=shop"), "configuration", "connection string refused", "options", "OPTION")
+
+
 def test_no_password_at_all(tcp: Server, address: str) -> None:
     holds(observed(by_tcp(address, "secured")), "authentication", "no password given")
 
@@ -180,6 +243,7 @@ def test_sessions_that_are_read_only_where_writing_is_demanded(tcp: Server) -> N
 
     assert found.named == ("database identity", "read-only server")
     assert found.fired == ["unsuitable_servers"]
+    assert found.failure.message.endswith("session is read-only (the server is not in recovery)")
 
 
 def test_a_standby_where_a_primary_is_demanded() -> None:
@@ -510,6 +574,20 @@ def test_a_server_that_sends_for_ever_is_left_in_time() -> None:
 
 # TLS
 
+TLS_HBA = (
+    "local all all trust",
+    "host all from_ldap 127.0.0.0/8 ldap ldapserver=127.0.0.1 ldapport=1 ldapprefix=cn=",
+    "host all secured 127.0.0.0/8 scram-sha-256",
+    "hostssl all all 127.0.0.0/8 trust",
+)
+TLS_SETTINGS = """
+ssl = on
+ssl_cert_file = 'served.pem'
+ssl_key_file = 'served.pem'
+ssl_ca_file = 'ca.pem'
+ssl_min_protocol_version = 'TLSv1.3'
+"""
+
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
@@ -521,22 +599,34 @@ def encrypted(certificates: Certificates) -> Iterator[tuple[Server, str]]:
     """A server with TLS, and its address; `with_certificate` gives it another certificate."""
     address = failing.loopback() if platform.system() == "Linux" else "127.0.0.1"
     settings = {"listen_addresses": address}
-    with sandbox.running(
-        Binaries(WITH_TLS), settings, hba=("local all all trust", "hostssl all all 127.0.0.0/8 trust")
-    ) as server:
+    with sandbox.running(Binaries(WITH_TLS), settings, hba=TLS_HBA) as server:
         with (server.data_folder / "postgresql.conf").open("a") as file:
-            file.write("\nssl = on\nssl_cert_file = 'served.pem'\nssl_key_file = 'served.pem'\n")
+            file.write(TLS_SETTINGS)
+        # A server without TLS refuses this line, and it begins as one.
+        rules = server.data_folder / "pg_hba.conf"
+        rules.write_text(f"hostssl all carded 127.0.0.0/8 cert\n{rules.read_text()}")
+        place(certificates.root, server.data_folder / "ca.pem")
+        for role in ("carded", "from_ldap", f"secured login password '{SECRET}'"):
+            server.execute(f"create role {role}{'' if ' ' in role else ' login'}")
         with_certificate(server, certificates.signed("good", "localhost"))
         yield server, address
 
 
 def with_certificate(server: Server, certificate: Path) -> None:
-    served = server.data_folder / "served.pem"
+    place(certificate, server.data_folder / "served.pem")
+    server.restart()
+
+
+def place(certificate: Path, served: Path) -> None:
     shutil.copy(certificate, served)
-    owner = server.data_folder.stat()
+    owner = served.parent.stat()
     os.chown(served, owner.st_uid, owner.st_gid)
     served.chmod(0o600)
-    server.restart()
+
+
+def refused_passwords(server: Server) -> int:
+    """How often the server's log says that a password was refused."""
+    return (server.data_folder.parent / "server.log").read_text("utf-8", "replace").count("password authentication failed")
 
 
 def tls(address: str, sslmode: str, root: Path | None = None) -> str:
@@ -592,6 +682,105 @@ def test_a_server_that_wants_tls_and_a_client_that_does_not(encrypted: tuple[Ser
 
     holds(found, "authentication", "pg_hba.conf wants TLS", "authentication method", "28000")
     assert found.row("tls")["message"] == "sslmode=disable; the server offers TLS"
+
+
+@needs_tls
+@pytest.mark.parametrize("mode", ["", " sslmode=prefer", " sslmode=allow", " sslmode=require"])
+def test_with_tls_too_a_refused_password_is_sent_once_only(encrypted: tuple[Server, str], mode: str) -> None:
+    server, address = encrypted
+    given = by_tcp(address, "secured", password=f"not-{SECRET}") + mode
+
+    before = refused_passwords(server)
+    holds(observed(given), "authentication", "password refused", "authentication")
+    assert refused_passwords(server) - before == 1
+    attempt(given)
+    assert refused_passwords(server) - before == 2
+    assert observed(by_tcp(address, "secured", password=SECRET) + mode).failure is None
+
+
+@needs_tls
+def test_no_common_version_of_tls_is_seen_by_the_steps_too(encrypted: tuple[Server, str]) -> None:
+    found = observed(f"{tls(encrypted[1], 'require')} ssl_max_protocol_version=TLSv1.2")
+
+    holds(found, "reachability", "no common TLS version", "tls", "TLS_HANDSHAKE")
+
+
+@needs_tls
+def test_a_negotiation_that_an_older_server_does_not_know(encrypted: tuple[Server, str]) -> None:
+    found = observed(f"{tls(encrypted[1], 'require')} sslnegotiation=direct")
+
+    holds(found, "reachability", "no agreement on TLS", "tls")
+    assert "sslnegotiation=direct needs a server of PostgreSQL 17 or later" in found.failure.words
+
+
+@needs_tls
+@pytest.mark.parametrize(
+    ("kind", "layer", "cause", "step"),
+    [
+        ("none", "authentication", "client certificate", "authentication method"),
+        ("of another role", "authentication", "client certificate", "authentication method"),
+        ("readable by others", "reachability", "client's private key", "tls"),
+        ("without its key", "reachability", "client's private key", "tls"),
+    ],
+)
+def test_a_certificate_of_the_client(
+    encrypted: tuple[Server, str], certificates: Certificates, kind: str, layer: str, cause: str, step: str
+) -> None:
+    own = certificates.signed("own", "somebody")
+    own.chmod(0o644 if kind == "readable by others" else 0o600)
+    key = own.with_name("nothing.key") if kind == "without its key" else own
+    shown = "" if kind == "none" else f" sslcert={own} sslkey={key}"
+
+    found = observed(f"{tls(encrypted[1], 'require')} user=carded{shown}".replace("user=postgres ", ""))
+
+    holds(found, layer, cause, step)
+
+
+@needs_tls
+def test_a_login_that_the_server_asks_elsewhere(encrypted: tuple[Server, str]) -> None:
+    found = observed(by_tcp(encrypted[1], "from_ldap", password=SECRET))
+
+    holds(found, "authentication", "authentication service", "authentication")
+
+
+@needs_tls
+def test_an_authentication_service_that_never_answers() -> None:
+    """The server waits for RADIUS for three seconds: it is there, and the network is not at fault."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        address = failing.loopback() if platform.system() == "Linux" else "127.0.0.1"
+        radius = (
+            f"host all waiting 127.0.0.0/8 radius radiusservers=127.0.0.1 radiussecrets=x radiusports={silent.getsockname()[1]}"
+        )
+        with sandbox.running(Binaries(WITH_TLS), {"listen_addresses": address}, hba=("local all all trust", radius)) as server:
+            server.execute("create role waiting login")
+
+            holds(
+                observed(by_tcp(address, "waiting", password=SECRET)),
+                "authentication",
+                "authentication service",
+                "authentication",
+            )
+
+
+def test_a_server_that_asks_for_a_password_and_says_no_more() -> None:
+    def ask(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while len(packet := connection.recv(512)) == 8:
+                connection.sendall(b"N")
+            if packet:
+                connection.sendall(b"R" + struct.pack("!II", 8, 3))
+            while connection.recv(512):
+                pass
+
+    # The ordinary attempt stays open for as long as its error is held.
+    def at_once(connection: socket.socket) -> None:
+        threading.Thread(target=ask, args=(connection.dup(),), daemon=True).start()
+
+    with listener(at_once) as port:
+        found = observed(f"host=127.0.0.1 port={port} user=shop dbname=shop password='{SECRET}'")
+
+    holds(found, "reachability", "silent server", "authentication", "TIMEOUT")
 
 
 def test_a_server_that_offers_no_tls_and_a_client_that_wants_it(tcp: Server, address: str) -> None:

@@ -378,6 +378,7 @@ def test_a_failure_just_after_the_grant_is_information(judge: Any, healthy: File
 def test_a_service_without_cloud_sql_is_nobodys_business(judge: Any, healthy: Files) -> None:
     for item in (healthy["service"]["spec"]["template"], *healthy["revisions"]):
         del item["metadata"]["annotations"]["run.googleapis.com/cloudsql-instances"]
+        item["spec"]["containers"][0]["env"] = []
     binding_of(healthy, "roles/cloudsql.client")["members"].clear()
     found = judge(healthy)
     assert [found[name].examined for name in CLOUD_CHECKS] == [2, 0, 1, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -154,6 +155,41 @@ def test_wrong_options_are_errors_that_repeat_nothing(options: dict):
     assert "S3c" not in str(caught.value)
 
 
+UNREADABLE = {
+    "cG9zdGdyZXNxbDovL2FwcDpTM2NyZXRUb2s5QGRiL3Nob3A=": "in base64",
+    "postgresql%3A%2F%2Fapp%3AS3cretTok9%40db%2Fshop": "in percent-encoding",
+    '{"url": "postgres://app:S3cretTok9@db/shop"}': "JSON",
+    "Server=db;Database=shop;User Id=app;Password=S3cretTok9;": ".NET's form",
+    "psql -h db -U app shop": "a command for psql",
+    "app:S3cretTok9@db:5432/shop": "The scheme is missing",
+    "postgres:/app:S3cretTok9@db/shop": "two slashes",
+    "${DATABASE_URL}": "template's variable",
+    "vault:secret/data/shop#url": "name of a secret",
+    "None": "had no value",
+    "***": "mask of a secret",
+}
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_what_cannot_be_read_is_said_to_be_what_it_is(text: str):
+    [found] = examine(text).findings
+    assert UNREADABLE[text] in found.message
+
+
+HEAVY = (
+    "'", "{", "[a", "/", "a\u200b", "a,\u200b", "a=b\u200b&", "A= ", " ", "\r", "password='", "%41", "$a",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", HEAVY)
+@pytest.mark.parametrize("beginning", ["", "postgresql://u:p@", "host=", "DATABASE_URL="])
+def test_the_time_for_a_string_does_not_grow_with_its_square(beginning: str, unit: str):
+    text = beginning + unit * (64_000 // len(unit))
+    clock = time.process_time()
+    examine(text)
+    assert time.process_time() - clock < 5
+
+
 # --- properties ---------------------------------------------------------------------------------------------------------
 
 TOKENS = ("Zq7w", "Kx9v", "Vj4y")  # in no message, host or name that the strategies make
@@ -294,3 +330,27 @@ def test_invisible_characters_are_found_and_named_wherever_they_stand(user, host
     assert "invisible_characters" in {f.check for f in found.findings}
     assert found.masked.count("[") == len(characters)
     assert found.corrected == f"postgresql://{user}:***@{host}/{database}"
+
+
+SPOILS = [*"@ / ? # % & : = ' \" \\ [ , ; password= user= host= ://".split(), " ", "\n", "\xa0"]
+FRAMES = [
+    "postgresql://app:{}@db.internal:5432/shop?sslmode=require",
+    "postgresql+asyncpg://app:{}@/shop?host=/cloudsql/acme:us-central1:shop-db",
+    "host=db.internal user=app password={} dbname=shop",
+    "jdbc:postgresql://db.internal/shop?user=app&password={}&ssl=true",
+    "postgresql://app@db.internal/shop?password={}&sslmode=require",
+    "postgresql://app:{}@h1:5432,h2:5433/shop",
+    "Host=db.internal;Username=app;Password={}",
+    'export DATABASE_URL="postgres://app:{}@db.internal/shop"',
+]
+
+
+@given(st.sampled_from(FRAMES), st.lists(st.tuples(st.integers(0, 200), st.sampled_from(SPOILS)), max_size=2), consumers)
+@settings(max_examples=500, deadline=None)
+@example("host=db.internal user=app password={} dbname=shop", [(24, "password=")], None)
+def test_a_string_with_slips_around_a_plain_password_hides_it(frame, slips, consumer):
+    before, _, after = frame.partition("{}")
+    for place, sign in slips:
+        at = place % len(after + " ")
+        after = after[:at] + sign + after[at:]
+    _assert_hidden(examine(f"{before}Zq7wKx9vVj4y{after}", consumer=consumer))

@@ -261,6 +261,12 @@ def test_migrations_leave_what_the_server_has_after_them(server: Server, databas
     ]
 
 
+def test_a_statement_that_does_more_than_name_an_owner_is_read() -> None:
+    text = "CREATE TABLE a.t (i int);\n-- x\nALTER TABLE ONLY a.t OWNER TO me;\nALTER TABLE a.t OWNER TO me, ADD COLUMN n text;"
+    [relation] = read_dump([Script("dump.sql", text)], "dump.sql").relations
+    assert [column.name for column in relation.columns] == ["i", "n"]
+
+
 def test_the_way_back_in_the_same_file_is_not_gone(tmp_path: Path) -> None:
     files = {
         "V2__b.sql": "alter table t add column second int;",

@@ -94,6 +94,11 @@ SECRETS = [
     "-----BEGIN PRIVATE KEY-----",
     "x" * 600 + " password=hunter2",
     "post\u200bgresql://app:hunter2@db/shop",
+    "called it with Bearer hunter2hunter2",
+    "ya29.hunter2 is the token",
+    "api_key=hunter2hunter2",
+    "the password is hunter2",
+    "AKIAhunter2EXAMPLE",
 ]
 
 
@@ -114,6 +119,7 @@ def test_a_secret_is_refused_in_one_sentence_that_does_not_repeat_it(case: Path,
         "the password was rotated at 03:00, by whom is not known",
         "password=<masked> in both services, PGPASSWORD=*** in the job, postgresql://app:<masked>@db here",
         "see https://example.com/a:b@c",
+        "basic connectivity works, the token: expired, the password was 3 days old",
         "asked postgresql://app@db/shop",
         "grant usage on schema auth to shop_api; 100% of the logins work again",
     ],

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 import kit
+from kit.case.trusting import confirmed
 from kit.collect import connector
 from kit.collect.attempt.options import Endpoint
 from kit.collect.commands import printed
@@ -151,6 +152,58 @@ def test_the_confirmation_is_this_users_alone(config: Path) -> None:
 
     folder = config.parent / "state" / "incident-kit" / "trusted"
     assert [path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())] == [0o700, 0o600]
+
+
+def test_a_confirmation_does_not_hold_for_a_copy_in_another_folder(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source(config, dsn_command=("./dsn",))
+    trust(untrusted(resolve("shop"))[0])
+    copy = config.parent / "copy"
+    copy.mkdir()
+    (copy / "kit.toml").write_bytes(config.read_bytes())
+    linked = config.parent / "linked"
+    linked.mkdir()
+    (linked / "kit.toml").symlink_to(config)
+
+    for folder, is_confirmed in ((config.parent, True), (copy, False), (linked, False)):
+        monkeypatch.chdir(folder)
+        assert (untrusted(resolve("shop")) == []) is is_confirmed, folder
+
+
+def test_a_confirmation_by_somebody_else_is_none(config: Path) -> None:
+    source(config, dsn_command=shell("echo host=db"))
+    [reach] = untrusted(resolve("shop"))
+    trust(reach)
+    [kept] = (config.parent / "state" / "incident-kit" / "trusted").iterdir()
+    moved = config.parent / "elsewhere"
+    kept.rename(moved)
+    kept.symlink_to(moved)
+    assert untrusted(resolve("shop")) == [reach]
+    if os.geteuid() == 0:
+        kept.unlink()
+        moved.rename(kept)
+        os.chown(kept, 65534, -1)
+        assert untrusted(resolve("shop")) == [reach]
+
+
+def test_a_relative_state_folder_is_not_taken(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(config.parent / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    source(config, dsn_command=shell("echo host=db"))
+    trust(untrusted(resolve("shop"))[0])
+
+    assert (config.parent / "home" / ".local" / "state" / "incident-kit" / "trusted").is_dir()
+
+
+def test_what_is_confirmed_is_one_line_each_whatever_an_argument_holds(config: Path) -> None:
+    config.write_text('[targets.shop]\ndsn = "host=db"\npassword_command = ["echo", "a\\u001b[2J\\nrm", "\\u202egnp", "\\r"]\n')
+    shown: list[str] = []
+
+    with pytest.raises(TargetError, match="Nothing was confirmed"):
+        confirmed("shop", lambda lines: shown.extend(lines) or False)
+
+    [line] = shown
+    assert line.startswith(r"  echo 'a\x1b[2J\nrm' '\u202egnp' '\r'    (in ")
+    assert line.isprintable()
 
 
 @pytest.mark.parametrize(("value", "runs"), [("1", True), ("yes", False), ("", False)])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,10 +24,13 @@ from kit.analyze.symptom import parse_symptom, symptom_evidence
 from kit.case.judging import Question, judged
 from kit.case.showing import records
 from kit.case.showing import shown as table_shown
+from kit.collect.attempt.records import Row as Tried
 from kit.collect.secrecy import Secrecy
 from kit.collect.services import NAME, collect_services
+from kit.collect.services.addresses import shown_url
 from kit.collect.services.body import body_fields
-from kit.collect.services.wire import MOST_BODY_BYTES
+from kit.collect.services.probe import _telling
+from kit.collect.services.wire import MOST_BODY_BYTES, read_body
 from kit.errors import TargetError
 from kit.evidence import bundle
 from kit.evidence.model import Capture, Cost, Source
@@ -236,6 +241,34 @@ def test_a_redirect_is_recorded_and_not_followed() -> None:
         assert len(service.requests) == 1
 
 
+def test_a_body_of_announced_length_is_whole_though_the_connection_stays_open() -> None:
+    released = threading.Event()
+
+    def keep(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"status": "ok"}')
+        released.wait(10)
+
+    with listener(keep) as port:
+        found = row(f"http://127.0.0.1:{port}/")
+        released.set()
+    assert (found["died_at"], found["body_fields"]) == (None, ["status: ok"])
+
+
+def test_the_count_of_an_older_python_is_not_believed() -> None:
+    class Older:
+        # As read1 of Python 3.11.0: what is left is not counted down.
+        length = 4
+
+        def __init__(self) -> None:
+            self.pieces = [b"ab", b"cd"]
+
+        def read1(self, _: int) -> bytes:
+            return self.pieces.pop(0)
+
+    assert read_body(Older()) == (b"abcd", False, None)
+
+
 def test_an_endless_body_is_cut() -> None:
     def endless(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -289,7 +322,8 @@ def test_a_handshake_that_never_ends() -> None:
         released.set()
     assert (rows(source)[0]["died_at"], rows(source)[0]["error_code"]) == ("tls", "TIMEOUT")
     [dead] = found(source, "unanswering_services")
-    assert dead.message.startswith("service1 came no further than TLS: no answer in time. Before that, there answered: the name")
+    assert dead.message.startswith("service1 came no further than TLS: no answer in time. Before that, there answered: TCP")
+    assert "ertificate, for this very name" not in dead.remedy
 
 
 def test_a_body_that_breaks_off_keeps_its_status() -> None:
@@ -334,6 +368,32 @@ def test_only_chosen_fields_are_kept() -> None:
     assert body_fields(json.dumps(body).encode(), ()) == ["user.status: member", "data.database.connected: true", "ok: true"]
 
 
+def test_keys_in_a_path_are_never_shown() -> None:
+    hook = "XrT81kQq7Zx81Qq7Lm"
+    session = "9f8a7b6c5d4e3f2a"
+    answer = answering(302, Location=f"/reset/{hook};jsessionid={session}", body=f'{{"status": "no {hook}"}}'.encode())
+    with serving("service", answer) as service:
+        source = asked(service.url.replace("/health", f"/hooks/{hook}"))
+    told = repr(rows(source)) + repr(results(source)) + source.evidence[NAME].provenance.text
+    assert [secret for secret in (hook, session) if secret in told] == []
+    assert rows(source)[0]["location"].endswith("/reset/<masked>;<masked>")
+    assert (
+        shown_url("https://a/api/v1/backend-service-v2-healthcheck/2026")
+        == "https://a/api/v1/backend-service-v2-healthcheck/2026"
+    )
+
+
+def test_secrets_below_a_key_and_inside_of_words_are_masked() -> None:
+    body = {
+        "database": {"credentials": {"value": KEY, "status": "ok"}, "password": [KEY], "state": "up"},
+        "error": f"Authorization: Bearer {KEY}; cookie: sid={KEY}; passwd={KEY}",
+        "message": f"GET https://x/y?sig={KEY} failed with token={KEY}",
+    }
+    fields = body_fields(json.dumps(body).encode(), ())
+    assert KEY not in repr(fields)
+    assert {"database.credentials.status: ok", "database.state: up"} <= set(fields)
+
+
 def test_secrets_in_query_and_body_are_never_shown(tmp_path: Path) -> None:
     body = {
         "status": f"asked with {KEY}",
@@ -364,11 +424,13 @@ def test_the_three_services_of_an_incident() -> None:
     [dead] = found(source, "unanswering_services")
     assert (dead.severity, dead.fingerprint) == ("critical", "unanswering_services:service:backend")
     assert "TLS (" in dead.message
-    assert "the front accepted it, and what stands behind the front did not answer" in dead.message
+    assert (
+        "the front (or the service itself, where it ends TLS) accepted it, and what stands behind did not answer" in dead.message
+    )
     assert "auth, asked in the same moment, answers 200 and says “database: connected”" in dead.message
     [following] = found(source, "failing_services")
     assert (following.severity, following.subject.name) == ("warning", "websocket")
-    assert "it follows from backend, which does not answer" in following.message
+    assert "it names backend, so most likely it follows from backend, which does not answer" in following.message
     [well] = found(source, "answering_services")
     assert (well.severity, well.subject.name, f"uptime: {UPTIME_SECONDS}" in well.message) == ("info", "auth", True)
 
@@ -440,11 +502,132 @@ def test_a_chain_ends_at_its_cause() -> None:
     assert ["follows from service3" in finding.message for finding in following] == [True, True]
 
 
-@pytest.mark.parametrize(("status", "method"), [(301, "GET"), (401, "GET"), (404, "GET"), (501, "HEAD")])
+def test_one_that_is_called_well_is_not_blamed() -> None:
+    body = {"status": "unhealthy", "dependencies": {"service1": "ok", "queue": "down"}}
+    with dead_after_handshake() as dead, serving("b", lambda handler: answer_json(handler, 503, body)) as service:
+        [failing] = found(asked(dead.url, service.url), "failing_services")
+    assert (failing.severity, "follows" in failing.message) == ("critical", False)
+
+
+def test_one_that_was_not_examined_is_not_blamed(signed: Authority) -> None:
+    with healthy("auth", signed) as unknown, unavailable("websocket", "service1") as service:
+        source = asked(unknown.url, service.url)
+    [failing] = found(source, "failing_services")
+    assert (failing.severity, "does not answer" in failing.message) == ("critical", False)
+    assert judged(captured(source), Question("x")).verdict.status == "broken"
+
+
+def test_a_200_that_calls_itself_unwell_clears_nothing_behind_it_either() -> None:
+    body = {"status": "ok", "database": "disconnected"}
+    with serving("service", lambda handler: answer_json(handler, 200, body)) as service:
+        document = judged(captured(asked(service.url)), Question("d", "Session creation returns 500"))
+    assert (document.verdict.status, exit_status(document, "critical")) == ("open", 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "is_well"),
+    [
+        ({"database": "connected"}, True),
+        ({"db": {"ok": True}}, True),
+        ({"database": None}, False),
+        ({"db": "not configured"}, False),
+    ],
+)
+def test_only_a_database_that_is_called_well_is_compared_with(body: dict[str, Any], is_well: bool) -> None:
+    with dead_after_handshake() as dead, serving("b", lambda handler: answer_json(handler, 200, body)) as other:
+        [death] = found(asked(dead.url, other.url), "unanswering_services")
+    assert ("asked in the same moment" in death.message) == is_well
+
+
+def test_words_that_begin_like_a_defect_are_none() -> None:
+    body = {"status": "ok", "components": {"transport": "unix", "quota": "unlimited"}}
+    with serving("service", lambda handler: answer_json(handler, 200, body)) as service:
+        assert not found(asked(service.url), "failing_services")
+
+
+@pytest.mark.parametrize(
+    ("status", "method"), [(301, "GET"), (401, "GET"), (404, "GET"), (429, "GET"), (501, "HEAD"), (103, "GET"), (999, "GET")]
+)
 def test_an_answer_that_does_not_say_how_the_service_is(status: int, method: str) -> None:
     with serving("service", answering(status)) as service:
         result = results(asked(service.url, method=method))["failing_services"]
     assert (result.status, result.findings) == ("skipped", ())
+    assert ("takes no more requests now" in str(result.reason)) == (status == 429)
+
+
+def test_a_redirect_is_not_told_as_the_service_s_own_answer() -> None:
+    with serving("service", answering(302, Location="https://login.example/")) as service:
+        source = asked(service.url)
+    [told] = found(source, "answering_services")
+    assert "which may be a front before the service" in told.message
+    assert "if it is the service's own" in str(results(source)["failing_services"].reason)
+
+
+RECORDS: tuple[tuple[dict[str, Any], str | None], ...] = (
+    ({"died_at": "name", "error_code": "EAI_NONAME", "url": "https://shop.example/"}, "critical"),
+    # Known only inside of its network: whether it was asked there nobody but the reader knows.
+    ({"died_at": "name", "error_code": "EAI_NONAME", "url": "http://backend:8080/"}, "warning"),
+    ({"died_at": "name", "error_code": "EAI_NONAME", "url": "http://backend.internal/"}, "warning"),
+    ({"died_at": "name", "error_code": "EAI_FAIL", "url": "https://shop.example/"}, None),
+    ({"died_at": "tcp", "error_code": "TIMEOUT", "url": "http://a.example/", "addresses": ["10.0.0.5 TIMEOUT"]}, "warning"),
+    ({"died_at": "tcp", "error_code": "TIMEOUT", "url": "http://a.example/", "addresses": ["8.8.8.8 TIMEOUT"]}, "critical"),
+    (
+        {"died_at": "tcp", "error_code": "ECONNREFUSED", "url": "http://a.example/", "addresses": ["10.0.0.5 ECONNREFUSED"]},
+        "critical",
+    ),
+    ({"died_at": "tcp", "error_code": "EPERM", "url": "http://a.example/"}, None),
+    ({"died_at": "answer", "error_code": "TLS_CLIENT_CERTIFICATE", "url": "https://a.example/"}, None),
+    ({"died_at": "answer", "error_code": "INVALID", "url": "https://a.example/"}, None),
+    ({}, None),
+)
+
+
+@pytest.mark.parametrize(("record", "severity"), RECORDS)
+def test_what_speaks_of_the_asker_is_not_said_of_the_service(
+    record: dict[str, Any], severity: str | None, tmp_path: Path
+) -> None:
+    result = results(recorded(tmp_path, [{"service_name": "a", **record}]))["unanswering_services"]
+    assert [finding.severity for finding in result.findings] == ([severity] if severity else [])
+    assert result.complete == (severity == "critical")
+    assert result.saw == ()
+    words = [finding.message for finding in result.findings] + [unseen.reason for unseen in result.not_examined]
+    assert "None" not in repr(words)
+
+
+def test_another_address_family_does_not_hide_why_the_service_was_not_reached() -> None:
+    tried = [Tried("", "tcp", "failed", error_code=code) for code in ("ECONNREFUSED", "ENETUNREACH")]
+    assert _telling(tried).error_code == "ECONNREFUSED"
+    assert _telling(tried[1:]).error_code == "ENETUNREACH"
+
+
+def test_a_record_of_another_day_is_no_comparison_of_a_moment(tmp_path: Path) -> None:
+    dead = {"service_name": "a", "died_at": "answer", "error_code": "TIMEOUT", "at": "2026-03-14T10:00:00Z"}
+    well = {"service_name": "b", "http_status": 200, "body_fields": ["database: connected"], "at": "2026-03-13T10:00:00Z"}
+    [death] = found(recorded(tmp_path, [dead, well]), "unanswering_services")
+    assert "b, asked at another time, answers 200" in death.message
+
+
+def test_a_server_that_wants_a_certificate_of_who_asks_is_not_called_dead(signed: Authority) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(signed.certificate())
+    context.load_verify_locations(signed.root)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def refuse(connection: socket.socket) -> None:
+        connection.settimeout(5)
+        encrypted = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        with contextlib.suppress(ssl.SSLError):
+            encrypted.do_handshake()
+        # Closed only after the request has been read: what is unread would turn the alert into a reset.
+        with socket.socket(fileno=encrypted.detach()) as plain:
+            plain.shutdown(socket.SHUT_WR)
+            while plain.recv(65536):
+                pass
+
+    with listener(refuse) as port:
+        source = asked(f"https://localhost:{port}/", ca=signed.root)
+    assert rows(source)[0]["error_code"] == "TLS_CLIENT_CERTIFICATE"
+    assert not found(source, "unanswering_services")
 
 
 def test_an_authority_that_is_not_known_leaves_the_service_unexamined(signed: Authority) -> None:
@@ -489,7 +672,9 @@ def test_a_record_made_by_hand_is_enough(tmp_path: Path) -> None:
     told = [{"service_name": "backend", "died_at": "answer", "error_code": "TIMEOUT", "answer_seconds": 10}]
     [dead] = found(recorded(tmp_path, told), "unanswering_services")
     assert "did not answer in 10.0 s" in dead.message
-    assert "there answered: the name, TCP, TLS; so the front accepted it" in dead.message
+    assert (
+        "there answered: the name, TCP, TLS; so the front (or the service itself, where it ends TLS) accepted it" in dead.message
+    )
 
 
 NO_PROBES = """
@@ -545,6 +730,9 @@ UNFIT = (
         {"backend": "https://a/", "seconds": 11},
         {"backend": "https://a/", "seconds": True},
         {"backend": "https://a/", "ca": 1},
+        {"backend": "https://a/", "ca": f"https://a/?key={KEY}"},
+        f"https://a/health?key={KEY}",
+        "",
         *({"backend": url.format(KEY)} for url in UNFIT),
         {f"service{number}": "https://a/" for number in range(51)},
     ],
@@ -573,6 +761,14 @@ def test_a_target_of_services_alone_is_read(tmp_path: Path, monkeypatch: pytest.
 def test_an_authority_that_cannot_be_read_is_a_gap(tmp_path: Path) -> None:
     source = asked("https://localhost/", ca=tmp_path / "missing.pem")
     assert "missing.pem" in source.gaps[NAME].reason
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    told = collect_services(Services(recorded=tmp_path / "pipe"))
+    trusted = asked("https://localhost/", ca=tmp_path / "pipe")
+    assert "no file" in told.gaps[NAME].reason
+    assert "cannot be read" in trusted.gaps[NAME].reason
 
 
 def test_the_command_line_on_a_target_of_services_alone(tmp_path: Path) -> None:

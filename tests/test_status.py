@@ -166,6 +166,8 @@ UNTOLD = [
     "/cloudsql/p:r:i", "-----BEGIN PRIVATE KEY-----",
     "select * from users where id = 4", "UPDATE accounts SET paid", "password hunter2", "'anna'", "4111111111111111",
     "<script>alert(1)</script>", "\x1b[31mred", "tbl\u202egnp", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0abcd.dozjgNryP4J3",
+    "select 1", "host staging-db-1", "pwd hunter2", "token ya29.abcdefg", "it is a8f3k2m9q1x7",
+    "AKIAIOSFODNN7EXAMPLE", "proj-123456789012",
     "8.8.8.8:5432", "db.local", "$1 = 3", "0123456789abcdef0123456789abcdef", "+49 171 5555555",
 ]  # fmt: skip
 
@@ -231,6 +233,9 @@ def judged_once() -> FindingsDocument:
         "the instance is MySQL, not PostgreSQL",
         'The relation "siwe_nonces" was never created in this database.',
         "the pool of 20 connections is too small",
+        "revision session-api-00036 never got ready",
+        "the server is full",
+        "table oauth2clients is missing",
     ],
 )
 def test_plain_causes_are_told(text: str) -> None:

@@ -46,6 +46,18 @@ def test_the_core_tier_captures_shows_and_lists(core: Path, server: Server, data
     assert "error" not in _ok(core, "show", "taken", "roles").lower()
 
 
+def test_the_core_tier_examines_strings_schemas_and_differences(core: Path, server: Server, database: str):
+    (core / "url").write_text(server.dsn(database))
+    (core / "expected.toml").write_text('[tables."pg_catalog.pg_class"]\n')
+    assert json.loads(_ok(core, "dsn", "url", "--connect", "--json"))["connection"]["status"] == "connected"
+    assert _kit(core, "expect", "--target", server.dsn(database), "--schema", "expected.toml").returncode in (0, 1)
+    assert "kit_evidence" in _ok(core, "collector", "--form", "psql")
+    assert _kit(core, "capture", "--target", server.dsn(database), "--out", "before").returncode in (0, 3)
+    assert "EQUAL" in _kit(core, "diff", "before", "before").stdout
+    (core / "kit.toml").write_text('[targets.shop]\ndsn = "user=app"\ncloudsql = "shop-prod:us-central1:main"\n')
+    assert "pip install 'incident-kit[cloudsql]'" in _kit(core, "capture", "--target", "shop", "--out", "cloud").stderr
+
+
 @pytest.mark.parametrize("words", [("run", "case", "--target", "taken"), ("demo",), ("lab", "case")])
 def test_the_core_tier_names_the_command_that_adds_what_is_missing(core: Path, words: tuple[str, ...]):
     answer = _kit(core, *words)

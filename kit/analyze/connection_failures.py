@@ -91,6 +91,9 @@ def _failure(attempt: Record, steps: Sequence[Record]) -> Failure | None:
     said = attempt["message"] or "no message"
     if decisive is None and cause_of(said) is WAY_CLOSED:
         return Failure(WAY_CLOSED, said, elsewhere=said)
+    if decisive is None and cause_of(said).kind == "standby":
+        told = next((step["message"] for step in steps if step["step"] == "query" and step["message"]), None)
+        return Failure(cause_of(said), f"{said} ({told})" if told else said)
     if decisive is None:
         return Failure(_transient(cause_of(said)) if steps and steps[-1]["status"] == "ok" else cause_of(said), said)
     words = decisive["message"] or said

@@ -1,8 +1,9 @@
-"""The causes of a failed connection above the network: slots, login, database, standby, settings."""
+"""The causes of a failed connection above the network: slots, login, database."""
 
 from __future__ import annotations
 
 from kit.analyze.connection_causes import Cause, cause
+from kit.analyze.connection_demands import SETTINGS, STANDBY
 from kit.analyze.connection_google import THROUGH_GOOGLE
 from kit.analyze.connection_unreachable import UNREACHABLE
 
@@ -102,10 +103,10 @@ LOGIN = (
         "login",
         "client's own demand",
         "",
-        r"authentication method requirement|channel binding (is )?required|requirepeer specifies",
+        r"authentication method requirement|channel binding (is )?required|requirepeer specifies|GSSAPI encryption required",
         "libpq broke off: the server does not prove itself in the way that the connection string demands.",
-        "See require_auth, channel_binding and requirepeer in the string; where they are meant, this may be another server "
-        "than the right one.",
+        "See require_auth, channel_binding, requirepeer and gssencmode in the string and the environment (PG…); where they are "
+        "meant, this may be another server than the right one.",
     ),
     cause(
         "login",
@@ -157,7 +158,7 @@ LOGIN = (
         "login",
         "client certificate",
         "28000",
-        r"client certificate",
+        r"client certificate|certificate authentication failed",
         "The server wants a certificate of the client, and none that it accepts was shown.",
         "Give sslcert and sslkey; the certificate's common name must be the role's name (or be mapped to it).",
     ),
@@ -168,6 +169,16 @@ LOGIN = (
         r"permission denied for database",
         "The role may log in, but has no CONNECT privilege on this database.",
         "Let the database's owner run `grant connect on database … to …`.",
+    ),
+    cause(
+        "login",
+        "authentication service",
+        "28000 28P01",
+        r"\b(LDAP|RADIUS|PAM|BSD) authentication failed",
+        "The server asked an authentication service (LDAP, RADIUS, PAM) instead of its own list, and that refused the role.",
+        "Check the password (or token: RDS takes an IAM token by PAM, for fifteen minutes) there, and from the server's machine "
+        "whether the service answers; the server's log says which.",
+        "A wrong password and a service that does not answer get the same words.",
     ),
     cause(
         "login",
@@ -243,60 +254,6 @@ DATABASE = (
         "Check the name (it is case-sensitive; without one libpq takes the user's name) and the "
         "host: `psql -l` there lists what it has. "
         "If it is the right server, create the database and run its migrations.",
-    ),
-)
-STANDBY = (
-    cause(
-        "standby",
-        "read-only server",
-        "",
-        r"session is read-only|server is in hot standby mode",
-        "The server that answered takes no writes: it is a standby, or its sessions are read-only by default.",
-        "Connect to the primary (after a failover the name may still point to the old one), or see "
-        "default_transaction_read_only; target_session_attrs=any connects for reading.",
-    ),
-    cause(
-        "standby",
-        "not a standby",
-        "",
-        r"session is not read-only|server is not in hot standby mode",
-        "The connection string demands a standby, and the server that answered is a primary.",
-        "Connect to a standby, or change target_session_attrs.",
-    ),
-)
-SETTINGS = (
-    cause(
-        "settings",
-        "connection string refused",
-        "OPTION",
-        r"invalid \w+ value|definition of service|invalid port number|could not match \d+",
-        "libpq itself refuses the connection string: an option has a value that it does not know.",
-        "Mend the option that the message names, in the string, the service file or the environment (PG…).",
-    ),
-    cause(
-        "settings",
-        "startup parameter",
-        "08P01",
-        r"unsupported startup parameter",
-        f"{_POOLER}it does not pass on a setting of the connection string.",
-        "Leave `options` (or that parameter) out of the connection string, or name it in the pooler's ignore_startup_parameters; "
-        "give the role the setting by `alter role … set`.",
-    ),
-    cause(
-        "settings",
-        "pooler's configuration",
-        "08P01",
-        r"bouncer config error",
-        f"{_POOLER}its own configuration does not fit this connection.",
-        "Read the pooler's log; under auth_type=any a database that its [databases] section does not name gives this too.",
-    ),
-    cause(
-        "settings",
-        "setting refused",
-        "42704 22023 42501 55P02 42602",
-        r"configuration parameter|invalid value for parameter|permission denied to set parameter|cannot be changed",
-        "The server refuses a setting that the connection string asks for.",
-        "Mend it in `options` of the connection string or in PGOPTIONS; the message names it.",
     ),
 )
 REFUSALS: tuple[Cause, ...] = (*SLOTS, *DATABASE, *LOGIN, *SETTINGS, *STANDBY)

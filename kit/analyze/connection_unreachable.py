@@ -251,11 +251,29 @@ UNREACHABLE = (
     ),
     cause(
         "unreachable",
+        "client's private key",
+        "TLS_CLIENT_KEY",
+        r"private key file",
+        "The client's own certificate cannot be used, so the encrypted connection was not even begun.",
+        "Put the key beside the certificate (sslkey), readable by this user alone (chmod 0600); a mounted secret often is 0644.",
+    ),
+    cause(
+        "unreachable",
+        "no common TLS version",
+        "TLS_HANDSHAKE",
+        r"protocol[ _]version|unsupported[ _]protocol|no[ _]protocols[ _]available",
+        "The two sides have no version of TLS in common.",
+        "Compare ssl_min_protocol_version and ssl_max_protocol_version of the connection string (libpq begins at TLS 1.2) with "
+        "those of the server.",
+    ),
+    cause(
+        "unreachable",
         "no agreement on TLS",
         "TLS_HANDSHAKE TLS_CLIENT_KEY",
         r"certificate|ssl|tls|encryption",
         "The two sides could not agree on an encrypted connection.",
-        "Check sslmode and the root certificate on this side, and whether the server offers (or demands) encryption.",
+        "Check sslmode and the root certificate on this side, and whether the server offers (or demands) encryption; leave "
+        "sslnegotiation=direct out where the server is older than 17.",
     ),
     cause(
         "unreachable",

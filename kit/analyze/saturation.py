@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from kit.analyze.pooler_limits import is_all_paused, limit_of, pooler_setting, sharing, size_of
 from kit.evidence.model import Evidence, Frames, Source
 from kit.evidence.records import records
 from kit.poolers import SUFFIX
@@ -152,7 +153,7 @@ def waiting_pools(frames: Frames, slow_seconds: float) -> list[Pool]:
 
 def _pool(position: int, row: Record, entry: Record, pools: Sequence[Record], frames: Frames, slow_seconds: float) -> Pool:
     mode = row["pool_mode"] or entry.get("pool_mode") or pooler_setting(frames, "pool_mode")
-    limit = _limit(row, entry, pools, frames)
+    limit = limit_of(row, entry, pools, frames)
     return Pool(
         entry=row["entry_name"],
         user=row["user_name"],
@@ -162,39 +163,13 @@ def _pool(position: int, row: Record, entry: Record, pools: Sequence[Record], fr
         is_wait_at_login=bool(row["is_wait_at_login"]),
         active=(row["servers_active"] or 0) + (row["servers_cancelling"] or 0),
         free=sum(row[f"servers_{state}"] or 0 for state in ("idle", "used", "tested")),
-        size=_size(entry, frames),
+        size=size_of(entry, frames),
         limit=limit,
         is_paused=bool(entry.get("is_paused")) or is_all_paused(frames),
-        holders=_in_mode(_holders(_sharing(row, limit, pools), frames, slow_seconds), mode),
+        holders=_in_mode(_holders(sharing(row, limit, pools), frames, slow_seconds), mode),
         slots=slots(frames),
         position=position,
     )
-
-
-def _size(entry: Record, frames: Frames) -> int | None:
-    size = entry.get("pool_size") or pooler_number(frames, "default_pool_size")
-    # The reserve is opened only after reserve_pool_timeout: a pool without it is full all the same.
-    return None if size is None else int(size)
-
-
-def _limit(row: Record, entry: Record, pools: Sequence[Record], frames: Frames) -> tuple[str, int] | None:
-    """Return the limit above the pool's own size that keeps it from growing: its name and number."""
-    most, current = entry.get("maximum_connections"), entry.get("current_connections")
-    if most and current is not None and current >= most:
-        return "max_db_connections", most
-    of_user = int(pooler_number(frames, "max_user_connections") or 0)
-    used = sum(_servers(pool) for pool in pools if pool["user_name"] == row["user_name"])
-    return ("max_user_connections", of_user) if of_user and used >= of_user else None
-
-
-def _servers(pool: Record) -> int:
-    return sum(pool[f"servers_{state}"] or 0 for state in ("active", "idle", "used", "tested", "login"))
-
-
-def _sharing(row: Record, limit: tuple[str, int] | None, pools: Sequence[Record]) -> list[Record]:
-    """Return the pools whose connections keep this one from another: itself, or all under the limit that is reached."""
-    key = {"max_db_connections": "entry_name", "max_user_connections": "user_name"}.get(limit[0]) if limit else None
-    return [row] if key is None else [pool for pool in pools if pool[key] == row[key]]
 
 
 def _holders(pools: Sequence[Record], frames: Frames, slow_seconds: float) -> Holders | None:
@@ -282,29 +257,6 @@ def slots(frames: Frames) -> Slots | None:
         return None
     reserved = sum(int(values[name]) for name in _RESERVED if not pd.isna(values.get(name)))
     return Slots(len(clients(frames["sessions"])), max(1, int(values["max_connections"]) - reserved))
-
-
-def is_all_paused(frames: Frames) -> bool:
-    """Return whether the whole pooler is paused or suspended, as far as its version tells."""
-    return "yes" in (pooler_setting(frames, "paused"), pooler_setting(frames, "suspended"))
-
-
-def pooler_setting(frames: Frames, name: str) -> str | None:
-    """Return a setting of the pooler; None where it was not captured or the pooler does not know it."""
-    if "pooler_settings" not in frames:
-        return None
-    frame = frames["pooler_settings"]
-    values = frame.loc[frame["setting_name"] == name, "setting"].dropna()
-    return None if values.empty else str(values.iloc[0])
-
-
-def pooler_number(frames: Frames, name: str) -> float | None:
-    """Return a setting of the pooler as a number; None where it is not known or is no number."""
-    text = pooler_setting(frames, name)
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
 
 
 def server_evidence(source: Source, sources: Iterable[Source]) -> dict[str, Evidence]:

@@ -135,9 +135,9 @@ def _differences(frames: Frames, expected: ExpectedSchema, role: str | None) -> 
     absent = usability.missing_role(catalog, role)
     if absent:
         return [absent, *compare(frames, expected)]
-    path = usability.role_path(catalog, role)
-    found = compare(frames, expected, path)
-    return [*found, *usability.usability(catalog, expected, role, path if path is not None else _visible(frames))]
+    path, there = usability.role_path(catalog, role), actual.Actual(frames)
+    found = compare(frames, expected, path, there)
+    return [*found, *usability.usability(catalog, expected, role, path if path is not None else _visible(frames), there)]
 
 
 def _visible(frames: Frames) -> Sequence[str]:

@@ -21,7 +21,9 @@ KIND = "note"
 LONGEST = 2000
 # The kit's own lines, and those that people write the same way; everything else is prose without a time.
 _DATED = re.compile(r"[-*] (\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d| UTC)?) +(\S.*)")
-_SECRET = [re.compile(shape) for _, shape in SHAPES]
+# A password as people tell it; one without a digit would be taken for a word of the sentence.
+_TOLD = r"(?i)\b(?:password|passwd|passphrase|pwd|pw)\b\s*(?:is|was|[=:]|->)\s*(?!\*{3}|<masked>)(?=\S{5})[^\s\d]*\d"
+_SECRET = [re.compile(shape) for shape in (_TOLD, *(shape for _, shape in SHAPES))]
 
 
 def add_note(case: str, text: str, reports: Path | None = None, now: datetime | None = None) -> str:
@@ -115,11 +117,11 @@ def _holds_secret(text: str, folder: Path) -> bool:
 
     The gate would refuse the next report for either. What is masked already is no secret.
     """
-    from kit.collect.masking import MASKED
+    from kit.collect.masking import MASKED, holds_token
     from kit.collect.secrecy import secrecy_of
 
     masked = secrecy_of(_conninfos(folder)).text(text)
-    is_shaped = any(shape.search(text) for shape in _SECRET)
+    is_shaped = any(shape.search(text) for shape in _SECRET) or holds_token(text)
     return is_shaped or masked.replace("***", MASKED) != text.replace("***", MASKED)
 
 

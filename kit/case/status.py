@@ -33,13 +33,21 @@ _NAMED_KINDS = frozenset(
 # Without blanks, and no number: nothing that could be a sentence, a statement or a value.
 _NAME = re.compile(r"(?=.*[^\W\d])[\w$-]{1,63}")
 _NUMERIC = re.compile(r"\d{1,3}(?:[._-]\d{1,3}){3}|[0-9a-f]{24,}", re.IGNORECASE)
-_LONG_NUMBER = re.compile(r"\d{5,}")
+_LONG_NUMBER = re.compile(r"(?<![-\d])\d{5,}")
+# A project's number, an account's; a revision's has five digits. And what keys and tokens look like.
+_KEYLIKE = re.compile(
+    r"\d{6,}|\b(?:ya29|akia|aiza|ghp_|sk_live|xox[abp])|(?<![a-z\d])(?=[a-z\d]{10})\d*(?:[a-z]+\d+){2,}", re.IGNORECASE
+)
+# A machine named after its kind, a number to call, and words for a password.
+_PRIVATE = re.compile(
+    r"\b(?:host|hostname|server|ip|machine|vm)\s+\S*[\d-]|\+\d|\b(?:passw|pwd\b|passphrase|pw\b)|\b(?:token|secret|key)\s+\S*\d"
+)
 # An @, a URL, a path, a host of several parts or an IPv6 address; quotes and operators stand in statements.
 _UNSAFE = re.compile(
     r"@|://|(?:^|\s)/\S|\w[.]\w[\w-]*[.]\w|\w[.](?:com|org|net|io|dev|app|internal|local|cloud)\b|::|[\"';=<>{}$*]"
 )
 _VERBS = re.compile(
-    r"\b(?:select|insert|update|delete|alter|grant|revoke|create|drop|truncate|copy)\b.*\b(?:from|into|set|table|on|to)\b"
+    r"\bselect\s+[\d*(]|\b(?:select|insert|update|delete|alter|grant|revoke|create|drop|truncate|copy)\b.*\b(?:from|into|set|table|on|to)\b"
 )
 # The kit's own sentences put names of relations and roles in quotes.
 _QUOTED_NAME = re.compile(r'"([a-z_][a-z0-9_]{0,62})"')
@@ -115,7 +123,7 @@ def is_harmless(text: str) -> bool:
     """Return whether a text of people's own may be told: no address, statement, value or secret stands in it."""
     lowered = _QUOTED_NAME.sub(r"\1", text).lower()
     is_secret = "password" in lowered or any(re.search(shape, text) for _, shape in SHAPES)
-    is_unsafe = any(shape.search(lowered) for shape in (_UNSAFE, _NUMERIC, _LONG_NUMBER, _VERBS))
+    is_unsafe = any(shape.search(lowered) for shape in (_UNSAFE, _NUMERIC, _LONG_NUMBER, _KEYLIKE, _PRIVATE, _VERBS))
     return lowered.isprintable() and not is_secret and not is_unsafe
 
 
@@ -179,11 +187,11 @@ def _subject(finding: FindingEntry) -> str | None:
 
 
 def _is_plain(name: str) -> bool:
-    return bool(_NAME.fullmatch(name)) and not _NUMERIC.search(name)
+    return bool(_NAME.fullmatch(name)) and not (_NUMERIC.search(name) or _KEYLIKE.search(name))
 
 
 def _since(document: FindingsDocument, history: Sequence[FindingsDocument], logged_at: datetime | None) -> str:
-    """Return since when it is so, as far as is known: the window or the log, the first capture that shows it, the change before."""
+    """Return since when it is so, as far as is known: window or log, the first capture that shows it, the change before."""
     begin, known_by = (
         document.window.since or logged_at,
         "the case's window" if document.window.since else "the first error logged",

@@ -29,4 +29,9 @@ def confirmed(target: str, confirm: Callable[[Sequence[str]], bool]) -> str:
 
 
 def _lines(reach: Reach) -> list[str]:
-    return [f"  {shlex.join(command)}    (in {reach.config.parent})" for command in reach.commands]
+    return [_visible(f"  {shlex.join(command)}    (in {reach.config.parent})") for command in reach.commands]
+
+
+def _visible(line: str) -> str:
+    """One line, whatever an argument holds: what moves the cursor, or begins a line, could show another command."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in line)

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.datetime import TimestamptzBinaryLoader, TimestamptzLoader
 
-from kit.collect import connector
+from kit.collect import connector, hosts
 from kit.collect.queries import MARKER
 from kit.errors import TargetError
 
@@ -275,7 +275,7 @@ def _connect(conninfo: str) -> psycopg.Connection[Any]:
 
 
 def _opened(conninfo: str, given: dict[str, Any], options: dict[str, Any]) -> psycopg.Connection[Any]:
-    return connector.connect(given, **options) or psycopg.connect(conninfo, **options)
+    return connector.connect(given, **options) or hosts.connected(conninfo, given, **options)
 
 
 def _cancel(driver: psycopg.Connection[Any]) -> None:

@@ -98,7 +98,7 @@ def message(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 _TOKENS = (
-    (re.compile(r"\b(?:ya29\.|AIza|ghp_|sk_live_|xox[abp]-)[\w./+=-]{3,}"), MASKED),
+    (re.compile(r"\b(?:ya29\.|AIza|AKIA|ghp_|sk_live_|xox[abp]-)[\w./+=-]{3,}"), MASKED),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1 {MASKED}"),
     (
         re.compile(
@@ -119,6 +119,12 @@ def tokens_masked(text: str) -> str:
     for shape, by in _TOKENS:
         text = shape.sub(by, text)
     return text
+
+
+def holds_token(text: str) -> bool:
+    """Return whether something in the text has the form of a token; one without a digit is taken for a word."""
+    found = (match for shape, _ in _TOKENS for match in shape.finditer(text))
+    return any(character.isdigit() for match in found for character in match[0])
 
 
 def masker(mask: Mask, row: Mapping[str, object]) -> Callable[[str], str]:

@@ -7,7 +7,9 @@ Commands come from kit.toml, which may come from anybody's repository: none runs
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +64,7 @@ def trust(reach: Reach) -> None:
     folder = _trust_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / reach.config_sha256).touch(mode=0o600)
+        _confirmation(reach).touch(mode=0o600)
     except OSError as error:
         raise TargetError(f"The confirmation cannot be kept in {folder}: {error.strerror}.", f"Set {TRUST_VARIABLE}=1.") from None
 
@@ -74,12 +76,27 @@ def _refuse_untrusted(reach: Reach) -> None:
 
 
 def _is_trusted(reach: Reach) -> bool:
-    return os.environ.get(TRUST_VARIABLE) == "1" or (_trust_folder() / reach.config_sha256).is_file()
+    return os.environ.get(TRUST_VARIABLE) == "1" or _is_own_file(_confirmation(reach))
+
+
+def _confirmation(reach: Reach) -> Path:
+    # The folder is part of what was confirmed: a command such as ./dsn is another one in a copy of the same file.
+    place = os.fsencode(reach.config.parent.resolve() / reach.config.name)
+    return _trust_folder() / hashlib.sha256(place + b"\0" + reach.config_sha256.encode()).hexdigest()
+
+
+def _is_own_file(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
 
 
 def _trust_folder() -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "incident-kit" / "trusted"
+    # A relative folder would be one of whatever repository is at hand; the specification has it ignored.
+    state = Path(os.environ.get("XDG_STATE_HOME") or "").expanduser()
+    return (state if state.is_absolute() else Path("~/.local/state").expanduser()) / "incident-kit" / "trusted"
 
 
 def _fetched(reach: Reach) -> str:

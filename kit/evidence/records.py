@@ -18,6 +18,9 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _values(column: pd.Series) -> list[Any]:
     present = column.notna().to_numpy()
+    if isinstance(column.dtype, pd.StringDtype):
+        # Plain already, and most of what a catalog holds.
+        return [value if is_there else None for value, is_there in zip(column.tolist(), present, strict=True)]
     return [_plain(value) if is_there else None for value, is_there in zip(column.tolist(), present, strict=True)]
 
 

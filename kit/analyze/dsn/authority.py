@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from kit.analyze.dsn.reading import Notes
 from kit.analyze.dsn.plausible import is_no_host, is_run_together
+from kit.analyze.dsn.reading import Notes
 from kit.analyze.dsn.vocabulary import KNOWN, SECRET
 
 _HOST = re.compile(r"\[[0-9A-Fa-f:.%]+\]|[^\s\[\]:@?#'\"\\`]*", re.ASCII)

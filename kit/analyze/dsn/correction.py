@@ -17,8 +17,8 @@ from kit.analyze.dsn.instances import (
     without_socket_file,
 )
 from kit.analyze.dsn.masking import MASK
-from kit.analyze.dsn.problems_dialect import is_allowed
 from kit.analyze.dsn.plausible import without_stray_end
+from kit.analyze.dsn.problems_dialect import is_allowed
 from kit.analyze.dsn.problems_place import LOCAL, VARIABLE
 from kit.analyze.dsn.reading import Reading
 from kit.analyze.dsn.vocabulary import CLOSED, DRIVERS, LIBPQ_READERS, SECRET, SSLMODES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,12 +56,16 @@ def blemishes(unwrapped: Unwrapped, reading: Reading) -> list[Blemish]:
 
 
 def _located(found: list[tuple[int, str]], unwrapped: Unwrapped, reading: Reading) -> Iterator[Blemish]:
-    regions = [region for region in reading.moved(unwrapped.start).regions if region.end > region.start]
+    told = (region for region in reading.moved(unwrapped.start).regions if region.end > region.start)
+    regions = sorted(told, key=lambda region: region.start)
+    starts = [region.start for region in regions]
     for place, character in found:
-        at = sum(1 for position in unwrapped.positions if position < place)
-        inside = next((r for r in regions if r.start < at < r.end), None)
-        ending = next((r for r in regions if r.end == at), None)
-        beginning = next((r for r in regions if r.start == at), None)
+        at = bisect_left(unwrapped.positions, place)
+        last = bisect_right(starts, at)
+        near = regions[max(0, last - 2) : last]
+        inside = next((r for r in near if r.start < at < r.end), None)
+        ending = next((r for r in near if r.end == at), None)
+        beginning = next((r for r in near if r.start == at), None)
         region = inside or ending or beginning
         where = "inside" if inside else "at the end of" if ending else "at the beginning of"
         yield Blemish(character, region.name if region else "string", where if region else _edge(at, unwrapped))

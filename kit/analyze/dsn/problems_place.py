@@ -157,7 +157,7 @@ def _pooler_ports(subject: Subject) -> Iterator[DsnFinding]:
 
 def _tls(subject: Subject) -> Iterator[DsnFinding]:
     reading = subject.reading
-    mode = reading.value("sslmode", "ssl") if reading.has("sslmode") or reading.has("ssl") else None
+    mode = reading.value("sslmode") if reading.has("sslmode") else reading.value("ssl")
     if mode is not None and reading.has("sslmode") and mode not in (*SSLMODES, "no-verify"):
         message = f"{visible(mode or 'What stands there')} is no sslmode."
         yield _found("unknown_sslmodes", "configuration", "critical", message, f"One of {', '.join(SSLMODES)}.")

@@ -181,7 +181,7 @@ _SIMPLE: dict[str, tuple[str, str]] = {
     ),
     "malformed_parameters": (
         "A parameter is not of the form name=value, and libpq refuses the string.",
-        "Write name=value; join parameters of a URL with & (not with &amp; or ;), put values with spaces of a keyword string in single quotes.",
+        "Write name=value; join parameters of a URL with & (not &amp; or ;), put keywords' values with spaces in single quotes.",
     ),
 }
 

@@ -204,20 +204,22 @@ def _read_parameter(text: str, start: int, end: int, after_secret: bool, query: 
         notes.fault("malformed_parameters", "")
         return False
     notes.show(start, begin)
-    _take(key, unquote(value), begin, end, query, notes)
+    _take(key, value, begin, end, query, notes)
     if _STRAY_PERCENT.search(value):
         notes.fault("stray_percent_signs", "the password" if key.lower() in SECRET else f"parameter {key}")
     return key.lower() in SECRET
 
 
-def _take(key: str, value: str, start: int, end: int, query: _Query, notes: Notes) -> None:
+def _take(key: str, raw: str, start: int, end: int, query: _Query, notes: Notes) -> None:
+    value = unquote(raw)
     if key.lower() in SECRET:
         notes.hide(start, end, "password")
         query.has_password = query.has_password or (key.lower() == "password" and bool(value))
         if key.lower() != "password":
             query.options.append(Option(key, None))
         return
-    is_open = key in KNOWN and is_shown(key, value, notes)
+    # What is percent-encoded was meant to stand there.
+    is_open = key in KNOWN and is_shown(key, value if key in CLOSED else raw, notes)
     notes.show(start, end, _PLACES.get(key, key)) if is_open else notes.hide(start, end, key)
     if key in _PLACES and is_open:
         query.places[_PLACES[key]] = value

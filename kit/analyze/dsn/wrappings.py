@@ -15,7 +15,9 @@ _BEGINNING = rf"(?:(?i:(?:{_SCHEMES})(?:\+\w+)?:)|(?:{_KEY})\s*=)"
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’", "«": "»", "„": "“"}
 _OPENING = "".join(_QUOTES)
 _CLOSING = "".join({*_QUOTES, *_QUOTES.values()})
-_NAME = rf"(?i:export\s+|set\s+|setx\s+|env\s+|-e\s+|-\s+|\$env:)?+(?!(?:{_KEY}|(?i:{_SCHEMES}))\s*[=:])[A-Za-z_]\w*\s*[=:]\s*"
+_NAME = (
+    rf"(?i:export\s++|set\s+|setx\s+|env\s+|-e\s+|-\s+|\$env:)?+(?!(?:{_KEY}|(?i:{_SCHEMES}))\s*[=:])[A-Za-z_]\w*+\s*+[=:]\s*+"
+)
 _ASSIGNMENT = re.compile(rf"(?:{_NAME}){{1,3}}(?=[{_OPENING}]?\s*{_BEGINNING})")
 _COMMAND = re.compile(rf"(?:psql|pg_dump|pg_restore)\s+(?:-d\s+|--dbname[= ])?(?=[{_OPENING}]?\s*{_BEGINNING})")
 # Possessive: a text of nothing but quotes is given up at once.

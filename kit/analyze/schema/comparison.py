@@ -69,12 +69,15 @@ class Place:
         return Difference(kind, difference, because, schema=self.row["schema_name"], relation=self.row["relation_name"], **more)
 
 
-def compare(frames: Frames, expected: ExpectedSchema, path: Iterable[str] | None = None) -> list[Difference]:
+def compare(
+    frames: Frames, expected: ExpectedSchema, path: Iterable[str] | None = None, actual: Actual | None = None
+) -> list[Difference]:
     """Return how the database differs from what is expected, in the order of the expectation.
 
-    `path` is the search_path by which names without a schema are looked for; None: that of whoever captured.
+    `path` is the search_path by which names without a schema are looked for; None: that of whoever captured. `actual` is
+    what the frames hold, where it was read from them before.
     """
-    actual = Actual(frames)
+    actual = actual or Actual(frames)
     found = list(_missing_evidence(frames, expected))
     found += [d for extension in expected.extensions for d in _extension(actual, extension)]
     schemas = _path(frames) if path is None else tuple(path)

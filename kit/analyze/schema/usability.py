@@ -40,9 +40,11 @@ def missing_role(catalog: Catalog, role: str) -> Difference | None:
     return Difference("role", "missing", because, expected=role, actual=f"near: {', '.join(near)}" if near else None)
 
 
-def usability(catalog: Catalog, expected: ExpectedSchema, role: str, path: Iterable[str]) -> Iterator[Difference]:
+def usability(
+    catalog: Catalog, expected: ExpectedSchema, role: str, path: Iterable[str], actual: Actual | None = None
+) -> Iterator[Difference]:
     """Yield what the role cannot do with the tables that are there, one difference for each gate that fails."""
-    actual, schemas = Actual(catalog.frames), tuple(path)
+    actual, schemas = actual or Actual(catalog.frames), tuple(path)
     for relation in expected.relations:
         place = located(actual, relation, schemas)
         if place is not None:

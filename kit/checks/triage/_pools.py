@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kit.analyze.findings import quoted
-from kit.analyze.saturation import DOINGS, Cause, Doing, Holders, Pool, is_all_paused, pooler_setting, seconds_since
+from kit.analyze.pooler_limits import is_all_paused, pooler_setting
+from kit.analyze.saturation import DOINGS, Cause, Doing, Holders, Pool, seconds_since
 from kit.checks.triage._sessions import shown_application, shown_seconds, termination
 from kit.evidence.model import Frames
 

@@ -21,7 +21,8 @@ Record = Mapping[str, Any]
 _BEFORE_ANSWER = ("name", "tcp", "tls", "answer")
 _SHOWN_STEPS = {"name": "the name", "tcp": "TCP", "tls": "TLS"}
 _UNWELL = re.compile(
-    r"\A(?:un(?:healthy|available|reachable|ready|well|able|stable|responsive|connected|known)|down|dead|fail\w*|error|critical|fatal|degraded|false|disconnected|refused|time[d -]*out|offline|"
+    r"\A(?:un(?:healthy|available|reachable|ready|well|able|stable|responsive|connected|known)|"
+    r"down|dead|fail\w*|error|critical|fatal|degraded|false|disconnected|refused|time[d -]*out|offline|"
     r"not[ _-](?:connected|ready|ok|healthy|available|reachable))\Z",
     re.IGNORECASE,
 )
@@ -35,7 +36,7 @@ _DATABASE = re.compile(r"database|db|postgres|postgresql|sql|pool", re.IGNORECAS
 _FALLBACK = re.compile(r"(?:in[ _-]?memory|sqlite\w*)", re.IGNORECASE)
 _SAYS = 4
 # Names that only the network which they belong to knows.
-_INTERNAL = re.compile(r"[^.]+|.*\.(?:internal|local|lan|intranet|corp|consul|svc|home\.arpa)", re.IGNORECASE)
+_INTERNAL = re.compile(r"[^.:]+|.*\.(?:internal|local|lan|intranet|corp|consul|svc|home\.arpa)", re.IGNORECASE)
 # What a name server says of the name; any other code speaks of the name server, or of the machine that asked.
 _NO_NAME = ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY")
 _NO_WAY = ("ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EPERM", "EACCES", "EMFILE", "ENFILE")
@@ -68,7 +69,7 @@ def is_unexamined(row: Record) -> str | None:
     if code == "TLS_CLIENT_CERTIFICATE":
         return "it wants a certificate of who asks, and a probe has none"
     if code == "INVALID":
-        return f"the probe itself could not go on: {row['message']}"
+        return f"the probe itself could not go on: {row['message'] or 'the record does not say why'}"
     if code in ("TLS_UNKNOWN_CA", "TLS_SELF_SIGNED"):
         return "its certificate is of an authority that is not known here, and verification is never switched off"
     return None
@@ -106,7 +107,7 @@ def cleared(row: Record) -> str:
 
 def asked(row: Record) -> str:
     """Return what was asked, and from where."""
-    what = f"{row['method']} {row['url']}" if row["url"] else "the recorded URL"
+    what = " ".join(word for word in (row["method"], row["url"]) if word) if row["url"] else "the recorded URL"
     return f"{what}, asked from {row['vantage']}"
 
 

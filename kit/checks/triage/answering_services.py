@@ -57,10 +57,11 @@ def judge(frames: Frames, thresholds: Mapping[str, float]) -> Iterable[Judgement
 def _finding(row: Row, slow_seconds: float) -> Finding:
     position, record = row
     severity, said, remedy = _told(record, slow_seconds)
+    clears = _CLEARS if record["http_status"] < 300 else _SENT_ON
     return Finding(
         severity=severity,
         subject=Subject("service", record["service_name"]),
-        message=f"{record['service_name']} {said}. {_CLEARS if record['http_status'] < 300 else _SENT_ON}. [{services.asked(record)}]",
+        message=f"{record['service_name']} {said}. {clears}. [{services.asked(record)}]",
         remedy=remedy,
         evidence=rows([position], services.EVIDENCE),
         value=record["answer_seconds"],

@@ -10,7 +10,8 @@ What to do: begin with the service at the end of the chain; one that follows fro
 
 Known limits: a 200 on a health endpoint clears nothing behind it. Where the case has a symptom, a service that answers 200
 is therefore left as not examined: the request that fails was not made. Redirects are not followed; a 4xx says that this
-URL or vantage is not let in, and not how the service is. That one follows from another is what its own answer says.
+URL or vantage is not let in, and not how the service is. That one follows from another is read from its answer,
+which names the other.
 
 References: https://www.rfc-editor.org/rfc/rfc9110#section-15.6 and
 https://cloud.google.com/run/docs/configuring/healthchecks
@@ -34,7 +35,7 @@ WITNESS = True
 SOURCE = "services"
 
 _MEANINGS = {
-    500: "the service itself failed",
+    500: "the service itself failed, or its platform found no instance to take the request",
     501: "the service does not know the method",
     502: "a front answered in its place, and got no usable answer from it",
     503: "it calls itself unavailable, or a front found no instance to take the request",
@@ -78,7 +79,8 @@ def _unseen(row: services.Record) -> str | None:
     if row["method"] == "HEAD" and status in (405, 501):
         return f"it answers {status} to HEAD: ask it by GET"
     if 300 <= status < 400:
-        return f"it answers {status} and points to {row['location'] or 'nowhere'}, which was not followed: name that URL if it is the service's own"
+        place = row["location"] or "nowhere"
+        return f"it answers {status} and points to {place}, which was not followed: name that URL if it is the service's own"
     if status == 429:
         return "it answers 429: it, or a front before it, takes no more requests now (too many, or no instance is free)"
     if 400 <= status < 500:
@@ -113,7 +115,8 @@ def _unwell(row: Row, found: list[Row]) -> Finding:
 def _follows(row: Row, cause: services.Record, said: str) -> Finding:
     name = cause["service_name"]
     state = "does not answer" if services.is_unanswered(cause) else f"itself answers {cause['http_status']}"
-    return _finding(row, "warning", f"{said}: it follows from {name}, which {state}.", f"Mend {name} first, and look again.")
+    why = f"it names {name}, so most likely it follows from {name}, which {state}"
+    return _finding(row, "warning", f"{said}: {why}.", f"Mend {name} first, and look again.")
 
 
 def _finding(row: Row, severity: Severity, message: str, remedy: str) -> Finding:

@@ -26,7 +26,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kit.analyze.findings import Examined, Finding, Judgement, Severity, Subject, quoted
-from kit.analyze.saturation import Pool, pooler_number, waiting_pools
+from kit.analyze.pooler_limits import pooler_number
+from kit.analyze.saturation import Pool, waiting_pools
 from kit.checks import Threshold, rows
 from kit.checks.triage._pools import message, remedy
 from kit.evidence.model import Frames
@@ -109,7 +110,8 @@ def _full(frames: Frames, fraction: float) -> Iterable[Finding]:
         severity="critical" if is_reached else "warning",
         subject=Subject("setting", "max_client_conn"),
         message=f"The pooler has {count} of {most:.0f} clients that max_client_conn allows"
-        f"{', and refuses every further one' if is_reached else ''}; {waiting} of them wait. The limit is the pooler's, not the database's.",
+        f"{', and refuses every further one' if is_reached else ''}; {waiting} of them wait. "
+        "The limit is the pooler's own, not the database's.",
         remedy="See who connects (SHOW CLIENTS) and whether it closes its connections; then raise max_client_conn in the "
         "pooler's configuration, with the limit of open files, and say RELOAD.",
         evidence=rows(range(len(pools)), "pooler_pools"),

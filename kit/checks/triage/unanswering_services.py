@@ -42,8 +42,14 @@ _BEHIND = (
     "be reached from its network, a pool without a free connection, a missing VPC connector."
 )
 _URL = "Compare scheme and port of the URL with what the service speaks."
-_HANDSHAKE = "Look at what ends TLS for it (the front, or the service itself): it took the connection and not the handshake."
-_INSIDE = "Ask from inside that network: make the records there, and name their file as `services`."
+_HANDSHAKE = (
+    "Look at what ends TLS for it (the front, or the service itself): the versions and ciphers it takes, a certificate that it "
+    "wants of who asks, and whether it still works."
+)
+_INSIDE = (
+    "Ask from inside that network: make the records there, and name their file as `services`. If this was inside, compare the "
+    "address with the service's own, and look whether it runs."
+)
 _AUTHORITY = (
     "Name the authority's certificate as `ca` of the services in kit.toml, or by SSL_CERT_FILE; or have the front send its whole "
     "chain, if the authority is a public one."
@@ -51,7 +57,8 @@ _AUTHORITY = (
 _REMEDIES = {
     "NOT_TLS": _URL,
     "NOT_HTTP": _URL,
-    "TLS_HANDSHAKE": _URL,
+    "TLS_HANDSHAKE": _HANDSHAKE,
+    "TLS_REFUSED": _HANDSHAKE,
     "TLS_UNKNOWN_CA": _AUTHORITY,
     "TLS_SELF_SIGNED": _AUTHORITY,
 }
@@ -102,7 +109,7 @@ def _finding(row: Row, message: str, severity: str) -> Finding:
 
 def _remedy(row: services.Record) -> str:
     steps = {"name": _NAME, "tcp": _NETWORK, "tls": _CERTIFICATE, "answer": _BEHIND}
-    if row["died_at"] == "tls" and row["error_code"] in ("TIMEOUT", "ECONNRESET"):
+    if row["died_at"] == "tls" and row["error_code"] == "TIMEOUT":
         return _HANDSHAKE
     return _REMEDIES.get(row["error_code"] or "", steps[row["died_at"]])
 

@@ -7,19 +7,24 @@ refused once is not sent again, because some services (Supabase) shut out an add
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import select
 import socket
+import stat
 import struct
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kit.collect.attempt import wire
 from kit.collect.attempt.options import Endpoint, Options
 from kit.collect.attempt.records import Budget, Recorder, StepFailed, Stop
+from kit.collect.hosts import REFUSED_LOGIN, connected
 from kit.collect.queries import MARKER
 
 QUERY_SECONDS = 2.5
@@ -34,7 +39,7 @@ _METHODS = {
     10: "a password (SCRAM)",
 }
 QUERY = f"select /* {MARKER} attempt */ pg_catalog.pg_is_in_recovery()"
-_REFUSED_LOGIN = re.compile(r"authentication failed|no password supplied|SCRAM|SASL|GSSAPI|SSPI", re.IGNORECASE)
+_TIMED_OUT = re.compile(r"timeout expired|timed out", re.IGNORECASE)
 _WITHOUT_PASSWORD = "none: the server let the role in without a password"
 _NOT_AGAIN = "not tried again: a refused password is not sent twice"
 
@@ -101,16 +106,37 @@ def _recovery(is_standby: bool) -> str:
     return "the server is in recovery: a standby, read-only" if is_standby else "the server is not in recovery"
 
 
-def through_libpq(steps: Recorder, conninfo: str, endpoint: Endpoint, address: str | None, failure: Exception | None) -> None:
+def refused_login(steps: Recorder) -> Exception | None:
+    """Return the words with which this endpoint refused the login, so that its password is sent to no further one."""
+    found = [row for row in steps.rows if row.endpoint == steps.endpoint and row.step == "authentication"]
+    return psycopg.OperationalError(found[-1].message or "") if found and found[-1].status == "failed" else None
+
+
+def ignored_password_file(options: Options) -> str:
+    """Return words for a password file that libpq passes over because others may read it, else nothing."""
+    path = Path(options.get("passfile") or os.environ.get("PGPASSFILE") or "~/.pgpass").expanduser()
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return ""
+    return (
+        f"; libpq passes over the password file {path}: others may read it (mode {mode:04o}, wanted 0600)" if mode & 0o077 else ""
+    )
+
+
+def through_libpq(
+    steps: Recorder, conninfo: str, options: Options, endpoint: Endpoint, address: str | None, failure: Exception | None
+) -> None:
     """Record authentication, database and query as libpq came to them: `failure` is that of the ordinary attempt."""
+    unread = "" if options.get("password") else ignored_password_file(options)
     if failure is not None:
-        _as_refused(steps, str(failure))
+        _as_refused(steps, f"{failure}{unread}")
         raise Stop
     clock = time.perf_counter()
     try:
         connection = _connected(conninfo, endpoint, address, steps.budget)
     except psycopg.OperationalError as error:
-        _as_refused(steps, str(error), time.perf_counter() - clock)
+        _as_refused(steps, f"{error}{unread}", time.perf_counter() - clock)
         raise Stop from None
     with contextlib.closing(connection):
         steps.add("authentication", "ok", time.perf_counter() - clock)
@@ -120,8 +146,11 @@ def through_libpq(steps: Recorder, conninfo: str, endpoint: Endpoint, address: s
 
 def _as_refused(steps: Recorder, words: str, seconds: float = 0.0) -> None:
     """A message of libpq has no SQLSTATE: by its words, which may be in any language, it belongs to one step or the other."""
-    if _REFUSED_LOGIN.search(words):
+    if REFUSED_LOGIN.search(words):
         steps.add("authentication", "failed", seconds, None, words)
+    elif _TIMED_OUT.search(words):
+        # The server had asked for the login, so what it waits for is behind it.
+        steps.add("authentication", "failed", seconds, "TIMEOUT", words)
     else:
         steps.add("authentication", "skipped", 0.0, None, _NOT_AGAIN)
         steps.add("database", "failed", seconds, None, words)
@@ -131,7 +160,8 @@ def _connected(conninfo: str, endpoint: Endpoint, address: str | None, budget: B
     place: dict[str, Any] = {"host": endpoint.host, "port": endpoint.port, "connect_timeout": max(2, round(budget.left))}
     if address is not None:
         place["hostaddr"] = address
-    return psycopg.connect(conninfo, autocommit=True, **place)
+    there = make_conninfo(conninfo, **place)
+    return connected(there, conninfo_to_dict(there), autocommit=True)
 
 
 def _asking(connection: psycopg.Connection[Any], seconds: float) -> Callable[[], tuple[None, str | None]]:

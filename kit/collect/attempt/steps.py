@@ -42,6 +42,7 @@ def attempt(conninfo: str, failure: Exception | None = None, *, seconds: float =
             share = Recorder(Budget(steps.budget.left / left))
             share.rows, share.endpoint = steps.rows, found.shown
             _examine(share, conninfo, options, found, failure)
+            failure = failure or session.refused_login(share)
     return evidence(steps.rows, at, time.perf_counter() - clock, secrecy)
 
 
@@ -61,7 +62,7 @@ def _examine(steps: Recorder, conninfo: str, options: Options, endpoint: Endpoin
             with opened:
                 needs_more = _session(steps, opened, options)
             if needs_more:
-                session.through_libpq(steps, conninfo, endpoint, address, failure)
+                session.through_libpq(steps, conninfo, options, endpoint, address, failure)
         finally:
             steps.finish(SOCKET_STEPS if endpoint.is_socket else TCP_STEPS)
 

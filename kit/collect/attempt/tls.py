@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from kit.collect.attempt.records import StepFailed
 
 WANTED = ("require", "verify-ca", "verify-full")
 _FOLDER = Path("~/.postgresql")
+_VERSIONS = {f"tlsv1{minor}": getattr(ssl.TLSVersion, f"TLSv1{minor.replace('.', '_')}") for minor in ("", ".1", ".2", ".3")}
 VERIFY_CODES = {
     9: "TLS_NOT_YET_VALID",
     10: "TLS_EXPIRED",
@@ -39,11 +41,16 @@ def handshake(connection: socket.socket, options: Options, host: str) -> tuple[s
     try:
         encrypted = _unverified(options).wrap_socket(connection, server_hostname=host or None)
     except ssl.SSLError as error:
-        raise StepFailed("TLS_HANDSHAKE", error.reason or "the handshake failed") from None
+        raise StepFailed("TLS_HANDSHAKE", f"{error.reason or 'the handshake failed'}{_direct(options)}") from None
     except ConnectionError:
-        raise StepFailed("TLS_HANDSHAKE", "the server closed during the handshake") from None
+        raise StepFailed("TLS_HANDSHAKE", f"the server closed during the handshake{_direct(options)}") from None
     shown = read_certificate(encrypted.getpeercert(binary_form=True) or b"")
     return encrypted, f"{encrypted.version()}, {shown.words if shown else 'a certificate that cannot be read'}"
+
+
+def _direct(options: Options) -> str:
+    is_direct = options.get("sslnegotiation") == "direct"
+    return "; sslnegotiation=direct needs a server of PostgreSQL 17 or later" if is_direct else ""
 
 
 def is_verified(options: Options) -> bool:
@@ -90,6 +97,11 @@ def _verifying(options: Options) -> ssl.SSLContext:
 
 def _completed(context: ssl.SSLContext, options: Options) -> ssl.SSLContext:
     """Add what the connection string says of the client's own certificate and of the negotiation."""
+    if options.get("ssl_min_protocol_version"):
+        context.minimum_version = _VERSIONS.get(options["ssl_min_protocol_version"].lower(), context.minimum_version)
+    if options.get("ssl_max_protocol_version"):
+        context.maximum_version = _VERSIONS.get(options["ssl_max_protocol_version"].lower(), context.maximum_version)
+    _refuse_key(options)
     certificate, key = _own(options, "sslcert", "postgresql.crt"), _own(options, "sslkey", "postgresql.key")
     if certificate.is_file() and key.is_file():
         try:
@@ -100,6 +112,20 @@ def _completed(context: ssl.SSLContext, options: Options) -> ssl.SSLContext:
     if options.get("sslnegotiation") == "direct":
         context.set_alpn_protocols(["postgresql"])
     return context
+
+
+def _refuse_key(options: Options) -> None:
+    """Raise StepFailed where libpq refuses the client's key before it speaks: it is missing, or others may read it."""
+    certificate, key = _own(options, "sslcert", "postgresql.crt"), _own(options, "sslkey", "postgresql.key")
+    if options.get("sslcertmode") == "disable" or not certificate.is_file() or options.get("sslkey", "").startswith("engine:"):
+        return
+    try:
+        found = key.stat()
+    except OSError:
+        raise StepFailed("TLS_CLIENT_KEY", f"the private key file {key} of the client's certificate is not there") from None
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & (0o037 if found.st_uid == 0 else 0o077):
+        raise StepFailed("TLS_CLIENT_KEY", f"libpq refuses the private key file {key}: others may read it (mode {mode:04o})")
 
 
 def _root(options: Options) -> Path:

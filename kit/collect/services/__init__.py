@@ -64,7 +64,8 @@ def _trusting(ca: Path | None) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     if ca is not None:
         try:
-            context.load_verify_locations(cafile=ca)
+            # OpenSSL would wait for a pipe without an end.
+            context.load_verify_locations(cafile=ca if ca.is_file() else "")
         except (ssl.SSLError, OSError):
             raise TargetError(f"The certificate of the authority {ca} cannot be read.", "Mend ca of the services.") from None
     return context

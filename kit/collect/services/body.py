@@ -20,7 +20,9 @@ _WANTED_WORDS = """
     upstreams downstream checks check components component services service timestamp time
 """
 _WANTED = frozenset(_WANTED_WORDS.split())
-_SECRET = re.compile(r"passw|pwd|secret|token|credential|authoriz|cookie|_key$|key$|dsn|url|uri|conninfo|conn\w*str", re.I)
+_SECRET = re.compile(
+    r"passw|passphrase|pwd|secret|token|credential|authoriz|cookie|signature|_key$|key$|dsn|url|uri|conninfo|conn\w*str", re.I
+)
 # The same inside of a sentence, beside the tokens that `masking` knows: a pair, and a query's values.
 _INLINE = re.compile(
     r"""([?&][\w.-]+=|(?:secret|passw|pwd|passphrase|credential|cookie|signature)\w*["']?\s*[=:]\s*)(?!<masked>)[^\s,;&"']+""",

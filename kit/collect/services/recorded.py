@@ -22,6 +22,9 @@ _KNOWN = {column.name: column for column in COLUMNS}
 
 def recorded_rows(path: Path) -> tuple[list[Row], bytes]:
     """Return the rows of the file, all their texts plain and in one line, and its own bytes; TargetError where it is none."""
+    if path.exists() and not path.is_file():
+        # A pipe would be waited for without an end.
+        raise TargetError(f"The recorded probes {path} are no file.", _HINT)
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
