@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psycopg
 
-from kit.analyze.connection_failures import Failure, failures
+from kit.analyze.connection.failures import Failure, failures
 from kit.analyze.findings import Result
 from kit.checks import judge
 from kit.collect.attempt import attempt

@@ -15,9 +15,9 @@ from kit.checks import judge
 from kit.collect.capture import capture
 from kit.collect.pooler_frames import NAMES
 from kit.evidence.model import Capture
-from kit.poolers import PoolerSource
 from kit.sandbox.server import Server
 from kit.target import DatabaseSource, Target
+from kit.target.poolers import PoolerSource
 from tests import failing
 from tests.failing import PGBOUNCER, until
 

@@ -12,7 +12,7 @@ from psycopg import errors, sql
 from kit.analyze.access.catalog import Catalog
 from kit.analyze.access.explain import explained
 from kit.analyze.access.explanation import Explanation
-from kit.analyze.statement_access import asked_of
+from kit.analyze.statement.access import asked_of
 from kit.sandbox.server import Server
 from tests.access_oracle import frames_of
 

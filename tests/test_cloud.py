@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from kit.analyze.changes import Change, changes
 from kit.collect.capture import capture
-from kit.collect.cloud import collect_cloud
-from kit.collect.cloud_frames import EVIDENCE
+from kit.collect.cloud.exports import collect_cloud
+from kit.collect.cloud.frames import EVIDENCE
 from kit.errors import TargetError
 from kit.evidence.bundle import load, save
 from kit.evidence.columns import Column, build_frame
@@ -314,7 +314,7 @@ def test_what_powershell_writes_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_may_have_any_name_and_is_only_so_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kit.collect.cloud_files.MAXIMUM_FILE_BYTES", 1024**2)
+    monkeypatch.setattr("kit.collect.cloud.files.MAXIMUM_FILE_BYTES", 1024**2)
     (tmp_path / ".hidden").write_bytes(b"?")
     (tmp_path / "folder").mkdir()
     (tmp_path / "large").write_bytes(b" " * (1024**2 + 1))

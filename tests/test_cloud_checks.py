@@ -13,7 +13,7 @@ import pytest
 from kit import checks
 from kit.analyze.findings import Result
 from kit.case.judging import Question, judged
-from kit.collect.cloud import collect_cloud
+from kit.collect.cloud.exports import collect_cloud
 from kit.evidence.model import Capture, Cost
 from kit.report.running import exit_status
 from tests.cloud_v2 import revision_v2, service_v2
@@ -608,7 +608,7 @@ def test_two_services_on_one_instance_are_compared(judge: Any, healthy: Files) -
 
 
 def test_a_masked_collection_gives_the_same_findings_as_the_plain_export(judge: Any, healthy: Files) -> None:
-    from kit.collect.cloud_masking import masked_export
+    from kit.collect.cloud.masking import masked_export
 
     env(healthy)[0]["value"] += "\r"
     set_literal(healthy, "DB_HOST", "10.0.0.1 ")

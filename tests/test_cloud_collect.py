@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from kit import checks
-from kit.collect import cloud_collecting
-from kit.collect.cloud import collect_cloud
-from kit.collect.cloud_commands import READING, Asked, Command, run
-from kit.collect.cloud_failures import failure_code
+from kit.collect.cloud.commands import READING, Asked, Command, run
+from kit.collect.cloud.exports import collect_cloud
+from kit.collect.cloud.exports import collecting as cloud_collecting
+from kit.collect.cloud.failures import failure_code
 from kit.evidence.model import Capture, Cost
 
 DATA = Path(__file__).parent / "data" / "cloud" / "healthy"

@@ -12,10 +12,10 @@ import pytest
 import kit.sandbox
 from kit import checks
 from kit.analyze.changes import changes
-from kit.analyze.cloud_comparison import compare_services
+from kit.analyze.cloud.comparison import compare_services
 from kit.analyze.findings import LADDER, Finding, Result
 from kit.case.judging import Question, judged
-from kit.collect.cloud import collect_cloud
+from kit.collect.cloud.exports import collect_cloud
 from kit.evidence.model import Capture, Cost, Frames, Source
 
 STAGED = Path(kit.sandbox.__file__).parent / "staged"

@@ -17,10 +17,10 @@ import pytest
 
 from kit import checks
 from kit.analyze.findings import Result
-from kit.collect.cloud import collect_cloud
-from kit.collect.cloud_failures import refusal, told
-from kit.collect.cloud_masking import masked_export
-from kit.collect.cloud_values import value_facts
+from kit.collect.cloud.exports import collect_cloud
+from kit.collect.cloud.failures import refusal, told
+from kit.collect.cloud.masking import masked_export
+from kit.collect.cloud.values import value_facts
 from kit.evidence.model import Capture, Cost, Source
 from kit.evidence.records import records
 from tests.test_cloud_collect import collect, gcloud

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.analyze.cloud_connections import is_private, read
-from kit.analyze.cloud_names import name_fault
-from kit.collect.cloud_masking import masked_export
-from kit.collect.cloud_values import value_facts, value_flags
+from kit.analyze.cloud.connections import is_private, read
+from kit.analyze.cloud.names import name_fault
+from kit.collect.cloud.masking import masked_export
+from kit.collect.cloud.values import value_facts, value_flags
 
 NAME = "shop-prod:us-central1:shop-db"
 

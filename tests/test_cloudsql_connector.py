@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from google.auth.exceptions import RefreshError, TransportError
 
 import kit
-from kit.analyze.connection_failures import Failure, failures
+from kit.analyze.connection.failures import Failure, failures
 from kit.checks import judge
 from kit.collect import connection, connector
 from kit.collect.attempt import attempt

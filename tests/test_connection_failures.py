@@ -21,9 +21,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kit.analyze.connection_causes import LAYERS
-from kit.analyze.connection_failures import cause_of, failure_in, kind_of
-from kit.analyze.connection_refusals import CAUSES
+from kit.analyze.connection.causes import LAYERS
+from kit.analyze.connection.failures import cause_of, failure_in, kind_of
+from kit.analyze.connection.refusals import CAUSES
 from kit.analyze.verdict import ladder
 from kit.collect.attempt import ATTEMPT_SECONDS, attempt
 from kit.collect.rows import connection_evidence

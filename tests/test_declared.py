@@ -27,8 +27,8 @@ from kit.evidence import bundle
 from kit.evidence.model import Frames, Source
 from kit.report.running import exit_status
 from kit.sandbox.server import Server
-from kit.strings import NamedString, strings_of
 from kit.target import resolve
+from kit.target.strings import NamedString, strings_of
 from tests.test_dsn import ROWS
 
 EXPECTED = """

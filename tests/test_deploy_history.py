@@ -13,7 +13,7 @@ import pytest
 from kit import checks
 from kit.analyze.findings import Finding, NotExamined, Result, Subject
 from kit.checks.deploy_history._cloudsql import home_of
-from kit.collect.cloud import collect_cloud
+from kit.collect.cloud.exports import collect_cloud
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.instances import project_of
 from kit.evidence.model import Capture, Cost, Evidence, Gap, Provenance, Source

@@ -20,7 +20,7 @@ from kit.case.capturing import capture_to
 from kit.case.judging import Question, judged
 from kit.cli import app
 from kit.collect.capture import capture
-from kit.collect.cloud import collect_cloud
+from kit.collect.cloud.exports import collect_cloud
 from kit.evidence import bundle
 from kit.evidence.model import Capture, Cost
 from kit.sandbox.server import Server

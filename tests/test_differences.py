@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kit.sandbox
-from kit.analyze.cloud_comparison import Deployed
+from kit.analyze.cloud.comparison import Deployed
 from kit.analyze.differences.books import Book, relation_of
 from kit.analyze.differences.catalog import TOPICS
 from kit.analyze.differences.comparing import compare_roles, compare_services, compare_sources
@@ -29,8 +29,8 @@ from kit.analyze.dsn.evidence import STRING_COLUMNS
 from kit.analyze.symptom import parse_symptom
 from kit.case.judging import Question, judged
 from kit.collect.attempt.records import COLUMNS as STEP_COLUMNS
-from kit.collect.cloud import collect_cloud
-from kit.collect.cloud_frames import FRAMES
+from kit.collect.cloud.exports import collect_cloud
+from kit.collect.cloud.frames import FRAMES
 from kit.collect.elsewhere import COLUMNS as ELSEWHERE
 from kit.collect.forms.seen import SEEN
 from kit.collect.pooler_frames import FRAMES as POOLER_FRAMES

@@ -7,7 +7,7 @@ import time
 import psycopg
 import pytest
 
-from kit.analyze.error_text import read_error
+from kit.analyze.error.text import read_error
 from kit.analyze.symptom import parse_symptom
 from kit.sandbox import server as sandbox
 from kit.sandbox.server import Server

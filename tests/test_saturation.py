@@ -25,9 +25,9 @@ from kit.collect.pooler import collect_pooler
 from kit.collect.pooler_frames import NAMES
 from kit.evidence import bundle
 from kit.evidence.model import Capture, Source
-from kit.poolers import PoolerSource
 from kit.sandbox.server import Server
 from kit.target import DatabaseSource, Target
+from kit.target.poolers import PoolerSource
 from tests.saturating import FRAMES, PGBOUNCER, Bouncer, bounced, until
 
 pytestmark = pytest.mark.skipif(not PGBOUNCER.exists(), reason=f"{PGBOUNCER} is not installed: the pooler is NOT tested")

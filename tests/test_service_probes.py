@@ -47,8 +47,8 @@ from kit.sandbox.little_services import (
     three_services,
     unavailable,
 )
-from kit.services import Services, ServiceUrl, services_of
 from kit.target import resolve
+from kit.target.services import Services, ServiceUrl, services_of
 from tests.failing import full_backlog, listener
 from tests.run_support import kit
 

@@ -13,7 +13,7 @@ from kit.analyze.access.catalog import Catalog
 from kit.analyze.access.explain import explained
 from kit.analyze.findings import quoted
 from kit.analyze.placeholders import readable
-from kit.analyze.statement_access import Need, asked_of, needs, questions
+from kit.analyze.statement.access import Need, asked_of, needs, questions
 from kit.errors import ParameterError
 from kit.sandbox import binaries
 from kit.sandbox import server as sandbox

@@ -13,8 +13,8 @@ import pytest
 
 from kit.analyze.access.explain import explain
 from kit.analyze.applications import applications, mistaken_identity
-from kit.analyze.error_questions import questions_of
-from kit.analyze.error_text import read_error
+from kit.analyze.error.questions import questions_of
+from kit.analyze.error.text import read_error
 from kit.analyze.probes import propose
 from kit.analyze.whereabouts import databases, search
 from kit.collect.postgres import collect_database

@@ -17,7 +17,7 @@ import pandas as pd
 from kit.analyze.pooler_limits import is_all_paused, limit_of, pooler_setting, sharing, size_of
 from kit.evidence.model import Evidence, Frames, Source
 from kit.evidence.records import records
-from kit.poolers import SUFFIX
+from kit.target.poolers import SUFFIX
 
 Record = Mapping[str, Any]
 Doing = Literal["lock wait", "long statement", "idle in transaction", "idle", "short statement"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from kit.analyze.error_text import read_error
+from kit.analyze.error.text import read_error
 from kit.evidence.columns import Column, build_frame
 from kit.evidence.model import Evidence, Source, provenance
 

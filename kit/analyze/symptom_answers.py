@@ -8,8 +8,8 @@ from kit.analyze.access.catalog import Catalog
 from kit.analyze.access.explain import explained
 from kit.analyze.access.explanation import Explanation, GateName
 from kit.analyze.access.privileges import Access
-from kit.analyze.error_questions import questions_of
-from kit.analyze.error_text import ErrorReading, read_error
+from kit.analyze.error.questions import questions_of
+from kit.analyze.error.text import ErrorReading, read_error
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject, quoted
 from kit.errors import ParameterError
 from kit.evidence.model import Frames

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from kit.analyze.document import LayerEntry, LayerStatus, Verdict
 from kit.analyze.findings import LADDER, Finding, Layer, Result
 from kit.analyze.symptom import Symptom
-from kit.poolers import SUFFIX
+from kit.target.poolers import SUFFIX
 
 # What is not of the database, nor of the way to it.
 _BESIDE = ("change", "service")

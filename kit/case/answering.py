@@ -13,7 +13,7 @@ from kit.analyze.access.expected import parse_expected
 from kit.analyze.access.explanation import Explanation
 from kit.analyze.access.resolution import name_parts
 from kit.analyze.applications import mistaken_identity
-from kit.analyze.error_text import read_error
+from kit.analyze.error.text import read_error
 from kit.analyze.findings import quoted
 from kit.case.asking import Asked, answers, frames_of, is_nowhere, works
 from kit.case.collecting import progress_line

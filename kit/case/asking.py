@@ -15,12 +15,12 @@ from kit.analyze.access.explanation import Explanation, ObjectKind, Question
 from kit.analyze.access.privileges import NEEDS, Access
 from kit.analyze.access.search_path import identifiers
 from kit.analyze.document import FindingsDocument
-from kit.analyze.error_questions import questions_of
-from kit.analyze.error_text import read_error
+from kit.analyze.error.questions import questions_of
+from kit.analyze.error.text import read_error
 from kit.analyze.findings import quoted
 from kit.analyze.placeholders import readable
 from kit.analyze.service_roles import ServiceRoles
-from kit.analyze.statement_access import asked_of
+from kit.analyze.statement.access import asked_of
 from kit.case.tables import ELSEWHERE
 from kit.collect.queries import fact_queries
 from kit.errors import CaptureError, ParameterError, TargetError

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kit.collect.cloud_collecting import Collected, collect_exports
-from kit.collect.cloud_commands import Asked, first_commands
+from kit.collect.cloud.collecting import Collected, collect_exports
+from kit.collect.cloud.commands import Asked, first_commands
 from kit.errors import ParameterError
 
 _WINDOW = timedelta(days=7)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kit.analyze.connection_failures import Failure, failure_in
+from kit.analyze.connection.failures import Failure, failure_in
 from kit.errors import TargetError
 from kit.evidence.records import records
 

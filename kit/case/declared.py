@@ -21,8 +21,8 @@ from kit.case.expecting import expected_by
 from kit.collect.attempt.options import vantage
 from kit.collect.secrecy import Secrecy
 from kit.evidence.model import Capture, Evidence, Source
-from kit.strings import NamedString
 from kit.target import Target
+from kit.target.strings import NamedString
 
 STRINGS_SOURCE: Literal["strings"] = "strings"
 # Wide on purpose: what stands between the first colon and the last @, whatever the string's form.

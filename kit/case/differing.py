@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.analyze.access.search_path import identifiers
-from kit.analyze.cloud_comparison import Deployed
+from kit.analyze.cloud.comparison import Deployed
 from kit.analyze.differences.comparing import SourcePair, compare_roles, compare_services, compare_sources
 from kit.analyze.differences.deployed import names_of
 from kit.analyze.differences.judgements import FindingChanges, finding_changes

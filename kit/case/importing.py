@@ -115,7 +115,7 @@ def _others(source: Source) -> Mapping[str, Gap]:
 def _cloud(found: Rebuilt, folder: Path | None) -> list[Source]:
     if folder is None:
         return []
-    from kit.collect import cloud  # its readers are heavy, and most imports have no exports
+    from kit.collect.cloud import exports  # its readers are heavy, and most imports have no exports
 
     identity = found.source.identity
-    return [cloud.collect_cloud(folder, found.started_at, secrecy_of([], [identity]))]
+    return [exports.collect_cloud(folder, found.started_at, secrecy_of([], [identity]))]

@@ -11,7 +11,7 @@ import pandas as pd
 from kit.analyze import applications, bloat, locks
 from kit.analyze.access import forecast, matrix, powers
 from kit.case.collecting import DECLARED
-from kit.collect.cloud_frames import EVIDENCE
+from kit.collect.cloud.frames import EVIDENCE
 from kit.collect.forms.seen import SEEN
 from kit.collect.pooler_frames import NAMES as POOLER
 from kit.collect.queries import fact_queries

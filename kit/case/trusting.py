@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from kit.collect.reaching import trust, untrusted
 from kit.errors import TargetError
-from kit.reach import Reach
 from kit.target import resolve
+from kit.target.reach import Reach
 
 
 def confirmed(target: str, confirm: Callable[[Sequence[str]], bool]) -> str:

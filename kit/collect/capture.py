@@ -77,9 +77,9 @@ def _services(target: Target, only: frozenset[str] | None, secrecy: Secrecy) -> 
 def _cloud(target: Target, started_at: datetime, secrecy: Secrecy) -> list[Source]:
     if target.cloud is None:
         return []
-    from kit.collect import cloud  # its readers are heavy, and most captures have no exports
+    from kit.collect.cloud import exports  # its readers are heavy, and most captures have no exports
 
     try:
-        return [cloud.collect_cloud(target.cloud, started_at, secrecy)]
+        return [exports.collect_cloud(target.cloud, started_at, secrecy)]
     except TargetError as error:
-        return [cloud.not_given(error.message)]
+        return [exports.not_given(error.message)]

@@ -1,6 +1,6 @@
 """What Google's libraries raise, as words for people, without a token.
 
-`kit.analyze.connection_google` knows a cause by how its words begin.
+`kit.analyze.connection.google` knows a cause by how its words begin.
 """
 
 from __future__ import annotations

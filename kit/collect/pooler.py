@@ -24,7 +24,7 @@ from kit.collect.secrecy import secrecy_of
 from kit.errors import EvidenceMismatch
 from kit.evidence.columns import build_frame
 from kit.evidence.model import Cost, Evidence, Gap, GapKind, Source, provenance
-from kit.poolers import PoolerSource
+from kit.target.poolers import PoolerSource
 
 DEADLINE_SECONDS = 10.0
 _REFUSALS = ("not allowed", "admin access needed")

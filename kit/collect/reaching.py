@@ -23,8 +23,8 @@ from kit.collect.connection import parameters
 from kit.collect.connector import through_google
 from kit.collect.tunnel import opened_tunnel
 from kit.errors import TargetError
-from kit.reach import Reach
 from kit.target import DatabaseSource, Target, libpq_form
+from kit.target.reach import Reach
 
 TRUST_VARIABLE = "KIT_TRUST"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kit.poolers import PoolerSource
 from kit.sandbox.server import Server
+from kit.target.poolers import PoolerSource
 from tests.saturating import PGBOUNCER, bounced, until
 
 

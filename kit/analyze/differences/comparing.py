@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from kit.analyze.cloud_comparison import Deployed
+from kit.analyze.cloud.comparison import Deployed
 from kit.analyze.differences import deployed
 from kit.analyze.differences.books import Book
 from kit.analyze.differences.catalog import TOPICS

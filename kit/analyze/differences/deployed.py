@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kit.analyze.cloud_comparison import NOT_SET, Deployed, Item, compare_items, items_of
-from kit.analyze.cloud_connections import Connection, connections
-from kit.analyze.cloud_iam import CONNECTING_ROLES
-from kit.analyze.cloud_scope import refused, rows_of
+from kit.analyze.cloud.comparison import NOT_SET, Deployed, Item, compare_items, items_of
+from kit.analyze.cloud.connections import Connection, connections
+from kit.analyze.cloud.iam import CONNECTING_ROLES
+from kit.analyze.cloud.scope import refused, rows_of
 from kit.analyze.differences.model import Difference, Found, both
 from kit.analyze.findings import LADDER, Layer
 from kit.evidence.model import Frames

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kit.analyze.connection_failures import failures
+from kit.analyze.connection.failures import failures
 from kit.analyze.differences.model import Difference, Found, both
 from kit.analyze.findings import Layer, quoted
 from kit.evidence.model import Frames

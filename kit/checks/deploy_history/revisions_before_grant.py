@@ -24,8 +24,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from kit.analyze.cloud_iam import CONNECTING_ROLES, is_account
-from kit.analyze.cloud_scope import place
+from kit.analyze.cloud.iam import CONNECTING_ROLES, is_account
+from kit.analyze.cloud.scope import place
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import Threshold, rows
 from kit.evidence.model import Frames

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_scope import gcloud, name_of, place, rows_of, serving, versions_of
+from kit.analyze.cloud.scope import gcloud, name_of, place, rows_of, serving, versions_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

@@ -25,9 +25,9 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_connections import connections
-from kit.analyze.cloud_iam import CONNECTING_ROLES, bindings_for_instance, holds, may_hold, member_of, policy_places
-from kit.analyze.cloud_scope import place, rows_of
+from kit.analyze.cloud.connections import connections
+from kit.analyze.cloud.iam import CONNECTING_ROLES, bindings_for_instance, holds, may_hold, member_of, policy_places
+from kit.analyze.cloud.scope import place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.checks.deploy_history._cloudsql import home_of

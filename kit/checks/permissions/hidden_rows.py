@@ -23,7 +23,7 @@ from kit.analyze.access.catalog import WANTED, Catalog
 from kit.analyze.access.explain import explained
 from kit.analyze.access.explanation import Explanation, Question
 from kit.analyze.access.privileges import NEEDS as ACCESS_NEEDS
-from kit.analyze.error_text import ErrorReading, read_error
+from kit.analyze.error.text import ErrorReading, read_error
 from kit.analyze.exposure import PUBLIC, Exposure
 from kit.analyze.findings import Examined, Finding, Judgement, Layer, NotExamined, Severity, Subject, quoted
 from kit.analyze.service_roles import ServiceRoles

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kit.analyze.connection_causes import Kind
-from kit.analyze.connection_failures import RUNGS, Failure, failures, kind_of
-from kit.analyze.connection_unreachable import WAY_CLOSED
+from kit.analyze.connection.causes import Kind
+from kit.analyze.connection.failures import RUNGS, Failure, failures, kind_of
+from kit.analyze.connection.unreachable import WAY_CLOSED
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

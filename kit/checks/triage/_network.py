@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from kit.analyze.cloud_connections import DATABASE_NAME, Connection
-from kit.analyze.cloud_scope import in_force
+from kit.analyze.cloud.connections import DATABASE_NAME, Connection
+from kit.analyze.cloud.scope import in_force
 from kit.evidence.model import Frames
 
 _SCHEMES = re.compile(r"postgres|mysql|mariadb|sqlserver|mssql|cockroach|prisma", re.IGNORECASE)

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from kit.analyze.cloud_scope import Row, rows_of
+from kit.analyze.cloud.scope import Row, rows_of
 from kit.checks.triage._sessions import shown_seconds
 from kit.evidence.model import Frames
 

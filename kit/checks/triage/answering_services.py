@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kit.analyze.cloud_scope import Row
+from kit.analyze.cloud.scope import Row
 from kit.analyze.findings import Examined, Finding, Judgement, Severity, Subject
 from kit.checks import Threshold, rows
 from kit.checks.triage import _services as services

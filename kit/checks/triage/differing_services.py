@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kit.analyze.cloud_comparison import Comparison, compare_services, sharing
-from kit.analyze.cloud_scope import place, rows_of
+from kit.analyze.cloud.comparison import Comparison, compare_services, sharing
+from kit.analyze.cloud.scope import place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kit.analyze.cloud_scope import Row
+from kit.analyze.cloud.scope import Row
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Severity, Subject
 from kit.checks import rows
 from kit.checks.triage import _services as services

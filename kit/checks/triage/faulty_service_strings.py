@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from kit.analyze.cloud_connections import DATABASE_NAME, Connection, connections
-from kit.analyze.cloud_scope import in_force, name_of, place
+from kit.analyze.cloud.connections import DATABASE_NAME, Connection, connections
+from kit.analyze.cloud.scope import in_force, name_of, place
 from kit.analyze.dsn import examine
 from kit.analyze.dsn.findings import DsnFinding, reader_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject

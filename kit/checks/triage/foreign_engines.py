@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kit.analyze.cloud_connections import connections
-from kit.analyze.cloud_scope import in_force, name_of, place, rows_of
+from kit.analyze.cloud.connections import connections
+from kit.analyze.cloud.scope import in_force, name_of, place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import Threshold, rows
 from kit.evidence.model import Frames

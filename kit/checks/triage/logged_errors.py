@@ -25,7 +25,7 @@ from typing import Any
 
 import pandas as pd
 
-from kit.analyze.cloud_scope import place, rows_of, serving
+from kit.analyze.cloud.scope import place, rows_of, serving
 from kit.analyze.findings import LADDER, Examined, Finding, Judgement, Layer, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

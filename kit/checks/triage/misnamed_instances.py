@@ -24,9 +24,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_connections import connections
-from kit.analyze.cloud_names import NameFault, is_known, name_fault
-from kit.analyze.cloud_scope import gcloud, in_force, name_of, place, refused, rows_of
+from kit.analyze.cloud.connections import connections
+from kit.analyze.cloud.names import NameFault, is_known, name_fault
+from kit.analyze.cloud.scope import gcloud, in_force, name_of, place, refused, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from kit.analyze.error_text import ErrorReading, read_error
+from kit.analyze.error.text import ErrorReading, read_error
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject, quoted
 from kit.checks import rows
 from kit.evidence.model import Frames

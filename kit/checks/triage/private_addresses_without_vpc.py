@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from kit.analyze.cloud_connections import connections, is_private
-from kit.analyze.cloud_scope import Row, gcloud, in_force, name_of, owners_in_force, place, rows_of
+from kit.analyze.cloud.connections import connections, is_private
+from kit.analyze.cloud.scope import Row, gcloud, in_force, name_of, owners_in_force, place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, Subject
 from kit.checks import rows
 from kit.checks.triage._network import is_database, is_in_a_vpc

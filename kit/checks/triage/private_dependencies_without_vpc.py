@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kit.analyze.cloud_connections import Connection, connections, is_private
-from kit.analyze.cloud_scope import gcloud, name_of, owners_in_force, place
+from kit.analyze.cloud.connections import Connection, connections, is_private
+from kit.analyze.cloud.scope import gcloud, name_of, owners_in_force, place
 from kit.analyze.findings import Examined, Finding, Judgement, Subject
 from kit.checks import rows
 from kit.checks.triage._network import is_database, is_in_a_vpc

@@ -21,8 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_connections import Connection, connections
-from kit.analyze.cloud_scope import gcloud, name_of, place, rows_of
+from kit.analyze.cloud.connections import Connection, connections
+from kit.analyze.cloud.scope import gcloud, name_of, place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_connections import Connection, connections
-from kit.analyze.cloud_iam import bindings_of_project, holds, may_hold, policy_places
-from kit.analyze.cloud_scope import gcloud, in_force, name_of, place, rows_of
+from kit.analyze.cloud.connections import Connection, connections
+from kit.analyze.cloud.iam import bindings_of_project, holds, may_hold, policy_places
+from kit.analyze.cloud.scope import gcloud, in_force, name_of, place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

@@ -22,8 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_iam import bindings_for_secret, bindings_of_project, bindings_of_secret, holds, may_hold, policy_places
-from kit.analyze.cloud_scope import Row, gcloud, in_force, name_of, place, refused, rows_of, serving
+from kit.analyze.cloud.iam import bindings_for_secret, bindings_of_project, bindings_of_secret, holds, may_hold, policy_places
+from kit.analyze.cloud.scope import Row, gcloud, in_force, name_of, place, refused, rows_of, serving
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from kit.analyze.cloud_connections import connections
-from kit.analyze.cloud_scope import gcloud, in_force, place, rows_of
+from kit.analyze.cloud.connections import connections
+from kit.analyze.cloud.scope import gcloud, in_force, place, rows_of
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.instances import bare_name

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from kit.analyze.cloud_connections import DATABASE_NAME, Connection, connections
-from kit.analyze.cloud_scope import Row, gcloud, in_force, name_of, owners_in_force, place
+from kit.analyze.cloud.connections import DATABASE_NAME, Connection, connections
+from kit.analyze.cloud.scope import Row, gcloud, in_force, name_of, owners_in_force, place
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.checks.triage._network import is_in_a_vpc

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from kit.analyze.connection_failures import has_stray
+from kit.analyze.connection.failures import has_stray
 from kit.analyze.findings import Finding, Judgement
 from kit.checks.triage._attempts import judge_attempts
 from kit.evidence.model import Frames

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kit.analyze.cloud_scope import Row, gcloud, in_force, name_of, place, refused, versions_of, was_asked
+from kit.analyze.cloud.scope import Row, gcloud, in_force, name_of, place, refused, versions_of, was_asked
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kit.analyze.cloud_connections import DATABASE_NAME, connections
-from kit.analyze.cloud_scope import in_force, name_of, place
+from kit.analyze.cloud.connections import DATABASE_NAME, connections
+from kit.analyze.cloud.scope import in_force, name_of, place
 from kit.analyze.findings import Examined, Finding, Judgement, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

@@ -16,7 +16,7 @@ from kit.collect.services.probe import Probe
 from kit.collect.services.recorded import moment, recorded_rows
 from kit.errors import TargetError
 from kit.evidence.model import Evidence, Gap, Source
-from kit.services import Services
+from kit.target.services import Services
 
 __all__ = ["COLUMNS", "NAME", "collect_services"]
 

@@ -26,7 +26,7 @@ from kit.collect.services.addresses import shown_location, shown_url
 from kit.collect.services.body import body_fields, mentioned
 from kit.collect.services.frame import STEPS, Step, plain, texts
 from kit.collect.services.wire import Deadline, Wire, ask, read_body
-from kit.services import ServiceUrl, port_of
+from kit.target.services import ServiceUrl, port_of
 
 _HEADERS = {
     "User-Agent": f"incident-kit/{kit.__version__}",

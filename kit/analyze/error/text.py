@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kit.analyze.error_patterns import KNOWN_STATES, MENTIONED, NAMING, ROWS_OF, TROUBLE_OF_STATE, VAGUE, Pattern, Trouble
-from kit.analyze.error_session import Session, session_of, statement_of
+from kit.analyze.error.patterns import KNOWN_STATES, MENTIONED, NAMING, ROWS_OF, TROUBLE_OF_STATE, VAGUE, Pattern, Trouble
+from kit.analyze.error.session import Session, session_of, statement_of
 
 # More is a whole log; the first error of it, and its last lines, are what is read.
 _LONGEST = 20_000

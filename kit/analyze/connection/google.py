@@ -5,7 +5,7 @@ The patterns are anchored: nothing that a server says can begin a message.
 
 from __future__ import annotations
 
-from kit.analyze.connection_causes import Cause, Kind, cause
+from kit.analyze.connection.causes import Cause, Kind, cause
 
 _WHOSE = "It is the account that the kit runs as that was refused; the service has an account of its own."
 

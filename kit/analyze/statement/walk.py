@@ -8,9 +8,9 @@ from typing import Any
 
 from pglast import ast
 
-from kit.analyze import statement_changes
-from kit.analyze.statement_names import Names, alias_of, bare_name, common_names, output_names, read_column, renamed, texts
-from kit.analyze.statement_scope import WHOLE_ROW, ColumnsOf, Scope, Table, Use
+from kit.analyze.statement import changes as statement_changes
+from kit.analyze.statement.names import Names, alias_of, bare_name, common_names, output_names, read_column, renamed, texts
+from kit.analyze.statement.scope import WHOLE_ROW, ColumnsOf, Scope, Table, Use
 
 CTEs = Mapping[str, "CTE"]
 

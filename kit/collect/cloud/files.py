@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kit.collect.cloud_failures import refusal, told
-from kit.collect.cloud_json import Node
-from kit.collect.gcloud import KINDS, kind_of, location_of, own_name, service_of
+from kit.collect.cloud.failures import refusal, told
+from kit.collect.cloud.nodes import Node
+from kit.collect.cloud.shapes import KINDS, kind_of, location_of, own_name, service_of
 from kit.errors import TargetError
 from kit.evidence.model import Gap
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from kit.analyze.access.explanation import Question
 from kit.analyze.access.privileges import Access
 from kit.analyze.access.resolution import name_parts
-from kit.analyze.error_text import ErrorReading
+from kit.analyze.error.text import ErrorReading
 from kit.analyze.findings import quoted
-from kit.analyze.statement_access import asked_of
+from kit.analyze.statement.access import asked_of
 from kit.errors import ParameterError
 from kit.evidence.model import Frames
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pglast import ast
 
-from kit.analyze.statement_scope import Scope, Table
+from kit.analyze.statement.scope import Scope, Table
 
 # The names under which a query's columns can be used outside of it; None where they are not known.
 Names = Sequence[str] | None

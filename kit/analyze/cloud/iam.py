@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from kit.analyze.cloud_scope import rows_of
+from kit.analyze.cloud.scope import rows_of
 from kit.evidence.instances import bare_name, project_of
 from kit.evidence.model import Frames
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kit.analyze.connection_causes import Cause, cause
-from kit.analyze.connection_demands import SETTINGS, STANDBY
-from kit.analyze.connection_google import THROUGH_GOOGLE
-from kit.analyze.connection_unreachable import UNREACHABLE
+from kit.analyze.connection.causes import Cause, cause
+from kit.analyze.connection.demands import SETTINGS, STANDBY
+from kit.analyze.connection.google import THROUGH_GOOGLE
+from kit.analyze.connection.unreachable import UNREACHABLE
 
 _WHO = "select usename, application_name, state, count(*) from pg_stat_activity group by 1, 2, 3 order by 4 desc"
 _POOLER = "A pooler (PgBouncer) answered: "

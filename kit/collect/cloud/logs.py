@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from kit.collect.cloud_json import Node
-from kit.collect.cloud_values import value_flags
-from kit.collect.gcloud import Rows
+from kit.collect.cloud.nodes import Node
+from kit.collect.cloud.shapes import Rows
+from kit.collect.cloud.values import value_flags
 from kit.collect.logs import moment
 
 OTHER = "another error"

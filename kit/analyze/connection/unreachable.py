@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kit.analyze.connection_causes import cause
+from kit.analyze.connection.causes import cause
 
 _NOTHING = r"(?!)"
 _SOCKET = "socket folder, socket file, socket connection"

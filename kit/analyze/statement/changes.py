@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kit.analyze.statement_names import Names, output_names, texts
-from kit.analyze.statement_scope import WHOLE_ROW, Scope, Table, Use
+from kit.analyze.statement.names import Names, output_names, texts
+from kit.analyze.statement.scope import WHOLE_ROW, Scope, Table, Use
 
 if TYPE_CHECKING:
-    from kit.analyze.statement_walk import CTEs, Walk
+    from kit.analyze.statement.walk import CTEs, Walk
 
 
 def insert(walk: Walk, node: Any, outer: Scope | None, ctes: CTEs) -> Names:

@@ -1,6 +1,6 @@
 """Named targets: what `--target` may say, and `kit.toml`. A password is never stored here.
 
-What kit.toml may say is told in `kit.configuration`.
+What kit.toml may say is told in `kit.target.configuration`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from kit.configuration import (
+from kit.errors import TargetError
+from kit.target.configuration import (
     SOURCE_KEYS,
     TARGET_KEYS,
     config_path,
@@ -25,12 +26,11 @@ from kit.configuration import (
     table,
     targets_in,
 )
-from kit.errors import TargetError
-from kit.poolers import PoolerSource, pooler_of
-from kit.reach import KEYS as _REACH_KEYS
-from kit.reach import Reach, reach_of
-from kit.services import Services, services_of
-from kit.strings import NamedString, strings_of
+from kit.target.poolers import PoolerSource, pooler_of
+from kit.target.reach import KEYS as _REACH_KEYS
+from kit.target.reach import Reach, reach_of
+from kit.target.services import Services, services_of
+from kit.target.strings import NamedString, strings_of
 
 __all__ = ["DatabaseSource", "Described", "Target", "config_path", "described", "libpq_form", "resolve"]
 

@@ -7,18 +7,18 @@
     vantage = "laptop"
     cloud = "exports"             # a folder of cloud exports, relative to this file
     out_of_scope = ["service"]
-    pooler = "postgresql://stats@bouncer/pgbouncer"   # its admin console, or pooler_env (`kit.poolers`)
+    pooler = "postgresql://stats@bouncer/pgbouncer"   # its admin console, or pooler_env (`kit.target.poolers`)
     exposed = ["public", "web"]   # roles that strangers' requests reach; else PUBLIC, anon and authenticated
     hypotheses = [{statement = "the server is full", checks = ["exhausted_connection_slots"]}]
     expected_schema = "schema.toml"  # what the service expects of the database, as `kit expect --schema` reads it
     strings = ["DATABASE_URL"]    # the service's own connection strings, to be examined and not connected to
 
-    services = "probes.json"      # or URLs to ask, [targets.shop.services] (`kit.services`)
+    services = "probes.json"      # or URLs to ask, [targets.shop.services] (`kit.target.services`)
 
     [targets.shop.sources.api]    # the same place asked as another identity
     dsn_env = "SHOP_API_DSN"
 
-How to get there, by commands, a tunnel or Google's connector, is said by the keys of `kit.reach`.
+How to get there, by commands, a tunnel or Google's connector, is said by the keys of `kit.target.reach`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import TargetError
-from kit.poolers import KEYS as _POOLER_KEYS
-from kit.reach import KEYS as _REACH_KEYS
+from kit.target.poolers import KEYS as _POOLER_KEYS
+from kit.target.reach import KEYS as _REACH_KEYS
 
 CONFIG_NAME = "kit.toml"
 _ALONE = {"cloud", "out_of_scope", "exposed", "sources", "hypotheses", "strings", "expected_schema", "services"}

@@ -2,7 +2,7 @@
 
 Knative v1, as `gcloud run services|revisions` prints it, and the v2 shape of REST and Terraform. Whatever is
 missing or of another type than it should be is None: an export may be cut by hand. What a value of an environment
-variable may tell is in `cloud_values`, the other rows of a service in `cloud_services`.
+variable may tell is in `values`, the other rows of a service in `services`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from kit.collect.cloud_json import Node
+from kit.collect.cloud.nodes import Node
 from kit.collect.logs import is_activity, moment
 from kit.collect.masking import message as masked_message
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.collect.cloud_commands import (
+from kit.collect.cloud.commands import (
     Answer,
     Asked,
     Command,
@@ -24,11 +24,11 @@ from kit.collect.cloud_commands import (
     run,
     secret_commands,
 )
-from kit.collect.cloud_failures import COMMAND, failure_code, told
-from kit.collect.cloud_json import Node
-from kit.collect.cloud_masking import masked_export
-from kit.collect.cloud_services import reference_rows, secret_rows
-from kit.collect.gcloud import kind_of, own_name
+from kit.collect.cloud.failures import COMMAND, failure_code, told
+from kit.collect.cloud.masking import masked_export
+from kit.collect.cloud.nodes import Node
+from kit.collect.cloud.services import reference_rows, secret_rows
+from kit.collect.cloud.shapes import kind_of, own_name
 from kit.errors import TargetError
 from kit.evidence.instances import bare_name
 

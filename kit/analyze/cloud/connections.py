@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from kit.analyze.cloud_scope import in_force
+from kit.analyze.cloud.scope import in_force
 from kit.analyze.dsn.forms import read as read_string
 from kit.analyze.dsn.instances import connection_name
 from kit.analyze.dsn.reading import Reading

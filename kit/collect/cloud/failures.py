@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from kit.collect.cloud_json import Node
-from kit.collect.gcloud import Rows
+from kit.collect.cloud.nodes import Node
+from kit.collect.cloud.shapes import Rows
 from kit.collect.logs import moment
 from kit.collect.masking import message, tokens_masked
 

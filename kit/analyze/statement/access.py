@@ -20,8 +20,8 @@ from kit.analyze.access.privileges import Access
 from kit.analyze.access.resolution import name_parts, resolve
 from kit.analyze.findings import quoted
 from kit.analyze.placeholders import readable
-from kit.analyze.statement_scope import SYSTEM_COLUMNS, WHOLE_ROW, ColumnsOf, Use
-from kit.analyze.statement_walk import Call, Walk
+from kit.analyze.statement.scope import SYSTEM_COLUMNS, WHOLE_ROW, ColumnsOf, Use
+from kit.analyze.statement.walk import Call, Walk
 from kit.errors import ParameterError
 from kit.evidence.model import Frames
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from kit.collect.cloud_logs import READ_WORDS, known_words
-from kit.collect.cloud_services import MASKED_VALUE, TOLD
-from kit.collect.cloud_values import value_facts
-from kit.collect.gcloud import kind_of
+from kit.collect.cloud.logs import READ_WORDS, known_words
+from kit.collect.cloud.services import MASKED_VALUE, TOLD
+from kit.collect.cloud.shapes import kind_of
+from kit.collect.cloud.values import value_facts
 from kit.collect.masking import tokens_masked
 from kit.collect.secrecy import Secrecy
 
@@ -37,7 +37,7 @@ _SECRECY = Secrecy()
 def masked_export(value: Any) -> Any:
     """Return an export without literal environment values, command lines, labels, log lines and secrets; their places stay.
 
-    A literal value becomes `<masked>`, and beside it stands what may be told of it (see `cloud_values`).
+    A literal value becomes `<masked>`, and beside it stands what may be told of it (see `values`).
     """
     if isinstance(value, list):
         return [masked_export(item) for item in value]

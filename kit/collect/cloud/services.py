@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kit.collect.cloud_json import Node
-from kit.collect.cloud_values import value_facts, value_flags
-from kit.collect.gcloud import (
+from kit.collect.cloud.nodes import Node
+from kit.collect.cloud.shapes import (
     Rows,
     annotation,
     instances_of,
@@ -18,6 +17,7 @@ from kit.collect.gcloud import (
     spec_of,
     template_of,
 )
+from kit.collect.cloud.values import value_facts, value_flags
 
 # What `kit cloud collect` writes in the place of a literal value, and the key under which it tells about it.
 MASKED_VALUE, TOLD = "<masked>", "incidentKit"

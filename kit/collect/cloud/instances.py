@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from kit.collect.cloud_json import Node
-from kit.collect.gcloud import Rows, resource_of
+from kit.collect.cloud.nodes import Node
+from kit.collect.cloud.shapes import Rows, resource_of
 from kit.collect.logs import moment
 
 _SECRET_POLICY = re.compile(r"secrets?[-_. ](?:get[-_.])?(?:iam[-_.])?policy[-_. ](.+?)(?:\.\w+)?", re.IGNORECASE)

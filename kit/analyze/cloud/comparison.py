@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kit.analyze.cloud_connections import connections
-from kit.analyze.cloud_iam import CONNECTING_ROLES, bindings_of_project, holds
-from kit.analyze.cloud_scope import in_force, place, rows_of
+from kit.analyze.cloud.connections import connections
+from kit.analyze.cloud.iam import CONNECTING_ROLES, bindings_of_project, holds
+from kit.analyze.cloud.scope import in_force, place, rows_of
 from kit.analyze.findings import LADDER, Layer
 from kit.evidence.model import Frames
 

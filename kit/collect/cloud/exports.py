@@ -6,7 +6,7 @@ Terraform), `projects get-iam-policy`, `projects get-ancestors-iam-policy`, `sql
 `kit cloud collect`. Only three names matter: a secret's own policy is `secret-iam-policy-<SECRET>.json`, that of an
 instance's project, where it is not the service's own, `iam-policy-<PROJECT>.json`, and an empty list is of what its name
 says. Nothing is stripped or mended: a carriage return at the end of an instance's name is the evidence. Files are read in
-`cloud_files`; what a value of an environment variable may tell is in `cloud_values`.
+`files`; what a value of an environment variable may tell is in `values`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 
 import pandas as pd
 
-from kit.collect.cloud_files import CloudFile, read_folder
-from kit.collect.cloud_frames import EVIDENCE, FRAMES, FrameSpec
-from kit.collect.cloud_json import Node
-from kit.collect.cloud_rows import ROWS
+from kit.collect.cloud.files import CloudFile, read_folder
+from kit.collect.cloud.frames import EVIDENCE, FRAMES, FrameSpec
+from kit.collect.cloud.nodes import Node
+from kit.collect.cloud.rows import ROWS
 from kit.collect.logs import audit_tables, log_queries, run_log_query
 from kit.collect.secrecy import Secrecy
 from kit.errors import KitError, MissingTier
@@ -45,7 +45,7 @@ _NOT_SEEN = ("PERMISSION_DENIED", "UNAUTHENTICATED", "NOT_ENABLED")
 
 
 def collect_cloud(folder: Path, started_at: datetime | None = None, secrecy: Secrecy | None = None) -> Source:
-    """Return what the files in `folder` tell, as the frames of `kit.collect.cloud_frames` and audit_changes.
+    """Return what the files in `folder` tell, as the frames of `kit.collect.cloud.frames` and audit_changes.
 
     The evidence's time is when the oldest of its files was written, and `started_at` (or now) at the latest: what is
     in the files carries no time of its own. A file that cannot be used is a

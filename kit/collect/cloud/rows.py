@@ -1,15 +1,15 @@
-"""How an item of an export becomes rows of each frame of `cloud_frames`."""
+"""How an item of an export becomes rows of each frame of `frames`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from kit.collect.cloud_failures import command_rows
-from kit.collect.cloud_instances import flag_rows, instance_rows, policy_rows, user_rows, version_rows
-from kit.collect.cloud_json import Node
-from kit.collect.cloud_logs import log_rows
-from kit.collect.cloud_services import environment_rows, reference_rows, secret_rows, setting_rows
-from kit.collect.gcloud import Rows, binding_rows, revision_rows, service_rows, traffic_rows
+from kit.collect.cloud.failures import command_rows
+from kit.collect.cloud.instances import flag_rows, instance_rows, policy_rows, user_rows, version_rows
+from kit.collect.cloud.logs import log_rows
+from kit.collect.cloud.nodes import Node
+from kit.collect.cloud.services import environment_rows, reference_rows, secret_rows, setting_rows
+from kit.collect.cloud.shapes import Rows, binding_rows, revision_rows, service_rows, traffic_rows
 
 ROWS: Mapping[str, Callable[[Node], Rows]] = {
     "services": service_rows,
