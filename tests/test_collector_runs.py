@@ -246,7 +246,8 @@ def test_through_a_pooler_it_is_whole_and_leaves_nothing(pool: Pool, form: str, 
     elif form == "psql":
         run_psql(text, pool.dsn, tmp_path / "answer")
     else:
-        (tmp_path / "answer").write_text("\n".join(run_alone(statement, pool.dsn) for statement in statements_of(text)[:6]))
+        # All of them: on a server that many tests have used, the answers do not fit into the few.
+        (tmp_path / "answer").write_text("\n".join(run_alone(statement, pool.dsn) for statement in statements_of(text)))
     (source,) = imported([tmp_path / "answer"]).sources
     assert source.gaps.keys() == {OTHERS_GAP}
     assert source.identity is not None

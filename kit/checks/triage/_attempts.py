@@ -38,7 +38,8 @@ def judge_attempts(frames: Frames, kind: Kind, subject_kind: str, column: str) -
 
 def _is_seen(kind: Kind, failure: Failure) -> bool:
     if kind == "settings":
-        return True
+        # Which settings the server would refuse, only the server says.
+        return failure.kind != "unreachable"
     if failure.kind == "settings":
         # libpq refuses before anybody is asked, a pooler before all else, a server when all else is well.
         return failure.cause.name == "setting refused" or (kind == "unreachable" and failure.code != "OPTION")
