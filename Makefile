@@ -9,9 +9,12 @@ help:  ## Show what can be made
 demo: $(INSTALLED)  ## Stage an incident on a real PostgreSQL server and report on it: reports/demo/index.html
 	$(BIN)/kit demo
 
-test: $(INSTALLED)  ## All tests but the matrix: real servers, a real browser, the notebooks against their outputs
+test: $(INSTALLED)  ## Most tests: real servers, a real browser, the notebooks against their outputs
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 	$(BIN)/python -m pytest -p no:randomly --nbval --nbval-current-env notebooks
+
+test-slow: $(INSTALLED)  ## Whole incidents, faults of runs, failing connections, poolers and connectors
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not matrix'
 
 check: $(INSTALLED)  ## Formatting, lint, types, and who may import whom; seconds
 	$(BIN)/ruff format --check .
@@ -55,4 +58,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	fi
 	@touch $@
 
-.PHONY: help demo test check test-matrix fuzz-access test-wheel bench record lab constraints
+.PHONY: help demo test test-slow check test-matrix fuzz-access test-wheel bench record lab constraints

@@ -62,3 +62,26 @@ def staged_shop(exports: Path, **options: object) -> Iterator[Staged]:
         shop.write_cloud_exports(exports, now, found.secrets)
         with shop.held_sessions(running, found):
             yield Staged(running, found, exports)
+
+
+# Whole incidents, faults of runs, failing connections, poolers and connectors: minutes in all, and so `make test-slow`.
+SLOW = {
+    "test_cloudsql_connector",
+    "test_collector_runs",
+    "test_connection_failures",
+    "test_diff_command",
+    "test_gate",
+    "test_healthy_target",
+    "test_incident_c",
+    "test_incident_d",
+    "test_incident_e",
+    "test_runner_faults",
+    "test_saturation",
+    "test_unreached_targets",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
