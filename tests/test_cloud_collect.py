@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from kit import checks
+from kit.collect.cloud import collecting as cloud_collecting
 from kit.collect.cloud.commands import READING, Asked, Command, run
 from kit.collect.cloud.exports import collect_cloud
-from kit.collect.cloud import collecting as cloud_collecting
 from kit.collect.cloud.failures import failure_code
 from kit.evidence.model import Capture, Cost
 
