@@ -27,7 +27,10 @@ DATA = Path(__file__).parent / "data" / "cloud" / "healthy"
 AT = datetime(2025, 6, 11, 12, 0, tzinfo=UTC)
 CANARY = "env-value-canary"
 # It notes what it was asked, and answers with what the folder holds for those words.
-GCLOUD = """#!{python}
+# (A path with a blank cannot stand after #!, so the shell hands the file on to Python.)
+GCLOUD = """#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
 import json, pathlib, sys
 words = [word for word in sys.argv[1:] if not word.startswith("-")]
 root = pathlib.Path({root!r})

@@ -521,7 +521,12 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def is_pending(pid: int, number: signal.Signals) -> bool:
-    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        # On a machine that was busy for long enough the first stop has already come to its own end.
+        return True
+    status = dict(line.split(":\t", 1) for line in lines)
     return bool(int(status["ShdPnd"], 16) & 1 << number - 1)
 
 

@@ -143,7 +143,8 @@ def test_a_service_that_is_dead_after_the_handshake(signed: Authority) -> None:
         assert service.requests == ["GET /health"]
     assert (found["died_at"], found["error_code"], found["http_status"]) == ("answer", "TIMEOUT", None)
     assert times(found) == ["name", "tcp", "tls", "answer"]
-    assert SECONDS * 0.8 < found["answer_seconds"] <= SECONDS
+    # A time-out fires at its time or a little after it, never before.
+    assert SECONDS * 0.8 < found["answer_seconds"] < SECONDS + 0.25
 
 
 def test_a_service_that_is_unavailable_names_what_it_waits_for() -> None:
