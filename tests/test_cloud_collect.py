@@ -282,3 +282,11 @@ def test_a_command_that_could_change_something_is_refused(gcloud: Any) -> None:
 )
 def test_gcloud_s_words_become_a_code(words: str, code: str) -> None:
     assert failure_code(words) == code
+
+
+def test_an_expired_login_is_said_with_what_renews_it(gcloud: Any) -> None:
+    done = collect(gcloud(run_services_list="ERROR: (gcloud.run.services.list) You do not currently have an active account."))
+    assert done.returncode == 3
+    assert "run `gcloud auth login`, and collect again." in done.stdout
+    again = kit("--project", "orders-prod", "--service", "session-api", "--out", str(gcloud() / "again"))
+    assert (again.returncode, "Commands: " in again.stdout, "gcloud auth login" in again.stdout) == (3, True, False)

@@ -336,6 +336,22 @@ def test_runs_in_an_empty_environment_as_another_user(here: Shop, tmp_path: Path
     assert table("service_sockets", [source])["path"].str.startswith("/").all()
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://app:{}@127.0.0.1:9/shop", "host=127.0.0.1 port=9 user=app password={} dbname=shop"]
+)
+def test_of_a_password_nothing_is_told_that_a_guess_could_be_held_against(tmp_path: Path, url: str) -> None:
+    seen = []
+    for password in ("tr0ub4dor", "an-other-one-that-is-longer"):
+        variables = {"DATABASE_URL": url.format(password), "PGPASSWORD": password, "API_TOKEN": password, "REGION": "eu"}
+        run_python(collector("python"), tmp_path / password, variables)
+        assert password not in (tmp_path / password).read_text()
+        frame = table("service_environment", imported([tmp_path / password]).sources).set_index("variable_name")
+        assert frame.loc[["PGPASSWORD", "API_TOKEN"], "fingerprint"].isna().all()
+        assert frame.loc[["DATABASE_URL", "REGION"], "fingerprint"].notna().all()
+        seen.append(frame.loc["DATABASE_URL", "fingerprint"])
+    assert seen[0] == seen[1]
+
+
 class Listener:
     """A port on loopback that answers in its own way."""
 

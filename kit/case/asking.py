@@ -21,9 +21,10 @@ from kit.analyze.findings import quoted
 from kit.analyze.placeholders import readable
 from kit.analyze.service_roles import ServiceRoles
 from kit.analyze.statement.access import asked_of
+from kit.case.sources import database_source
 from kit.case.tables import ELSEWHERE
 from kit.collect.queries import fact_queries
-from kit.errors import CaptureError, ParameterError, TargetError
+from kit.errors import CaptureError, ParameterError
 from kit.evidence.model import Capture, Frames, Source
 from kit.present.access import AccessStory
 from kit.present.access_views import Whereabouts
@@ -85,7 +86,7 @@ def frames_of(target: Target, source: str | None = None, *, elsewhere: bool = Fa
     from kit.case.collecting import collected
 
     taken = collected(target, only=evidence_wanted(elsewhere=elsewhere))
-    return Frames(_reached(_source(taken, source), target.name))
+    return Frames(_reached(database_source(taken, source), target.name))
 
 
 def answers(frames: Frames, asked: Asked) -> list[Explanation]:
@@ -225,15 +226,6 @@ def _the_telling(found: tuple[Explanation, ...]) -> tuple[Explanation, ...]:
     failing = [answer for answer in found if not works(answer)]
     working = [answer for answer in found if works(answer)]
     return (*failing, *working[: max(1, 3 - len(failing))])
-
-
-def _source(taken: Capture, name: str | None) -> Source:
-    databases = [source for source in taken.sources if source.kind == "postgres"]
-    for source in databases:
-        if name in (None, source.name):
-            return source
-    known = ", ".join(source.name for source in databases) or "none"
-    raise TargetError(f"{taken.target} has no database source{f' {name!r}' if name else ''}.", f"It has: {known}.")
 
 
 def _reached(source: Source, target: str) -> Source:

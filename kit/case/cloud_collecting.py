@@ -53,6 +53,8 @@ def _summary(found: Collected) -> Summary:
     failed = [command for command in found.commands if command["code"] is not None]
     lines = [f"Folder:  {found.folder}", f"Commands: {len(found.commands)}, of which {len(failed)} failed"]
     lines += [f"  {command['code']}: gcloud {command['name']} {command['resource'] or ''}".rstrip() for command in failed]
+    if any(command["code"] == "UNAUTHENTICATED" for command in failed):
+        lines.append("Nobody is logged in to gcloud, or the login has expired: run `gcloud auth login`, and collect again.")
     keys = ("name", "resource", "file", "code", "error", "seconds")
     record = {"folder": str(found.folder), "commands": [{key: command[key] for key in keys} for command in found.commands]}
     return Summary("\n".join(lines), record, complete=not found.unseen)

@@ -18,8 +18,9 @@ from kit.analyze.schema.dump import Script, read_dump
 from kit.analyze.schema.expected import ExpectedSchema
 from kit.analyze.schema.file import parse_file
 from kit.case.collecting import collected
-from kit.errors import CaptureError, ParameterError, TargetError
-from kit.evidence.model import Capture, Frames, Source
+from kit.case.sources import database_source
+from kit.errors import CaptureError, ParameterError
+from kit.evidence.model import Frames, Source
 from kit.target import resolve
 
 DIFFERENT, UNSEEN = 1, 3
@@ -51,7 +52,7 @@ def expect(target: str, role: str | None, schema: Path | None, like: str | None 
     place = resolve(target)
     expected = expected_by(schema or (place.expected_schema if like is None else None), like)
     wanted = (*actual.NEEDS, *(["indexes"] if expected.has_indexes else []), *(_ROLE_EVIDENCE if role else ()))
-    found = _source(collected(place, only=tuple(dict.fromkeys(wanted))), source)
+    found = database_source(collected(place, only=tuple(dict.fromkeys(wanted))), source)
     missing = [name for name in wanted if name not in found.evidence and name not in ("indexes", *WANTED, "settings")]
     if "columns" not in found.evidence or missing:
         differences = [Difference("evidence", NOT_EXAMINED, f"Nothing was compared: {_reason(found, missing)}.")]
@@ -105,20 +106,11 @@ def _text(path: Path) -> str:
 
 def _of_target(like: str) -> ExpectedSchema:
     place = resolve(like)
-    found = _source(collected(place, only=(*actual.NEEDS, "indexes", "extension_relations")), None)
+    found = database_source(collected(place, only=(*actual.NEEDS, "indexes", "extension_relations")), None)
     missing = [name for name in actual.NEEDS if name not in found.evidence]
     if missing:
         raise CaptureError(f"The schema of {place.name} did not come: {_reason(found, missing)}.", "See that it can be reached.")
     return actual.expected_of(Frames(found), place.name)
-
-
-def _source(taken: Capture, name: str | None) -> Source:
-    databases = [source for source in taken.sources if source.kind == "postgres"]
-    for source in databases:
-        if name in (None, source.name):
-            return source
-    known = ", ".join(source.name for source in databases) or "none"
-    raise TargetError(f"{taken.target} has no database source{f' {name!r}' if name else ''}.", f"It has: {known}.")
 
 
 def _reason(source: Source, missing: Sequence[str]) -> str:

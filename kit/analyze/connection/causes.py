@@ -40,3 +40,14 @@ def cause(kind: Kind, name: str, codes: str, pattern: str, meaning: str, remedy:
     """Return a cause: codes are separated by blanks, the steps in `at` by commas."""
     steps = frozenset(at.split(", ")) if at else frozenset()
     return Cause(name, kind, pattern, meaning, remedy, frozenset(codes.split()), steps, untold)
+
+
+# The words are those of kit.collect: a tunnel, a command or a token of whoever asks failed before any server was asked.
+WAY_CLOSED = cause(
+    "unreachable",
+    "way not open",
+    "",
+    r"^the way to the server did not open",
+    "The way to the server did not open, so the server was never asked.",
+    "Follow the message, then run again.",
+)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from kit.analyze.connection.causes import LAYERS, Cause, Kind
+from kit.analyze.connection.causes import LAYERS, WAY_CLOSED, Cause, Kind
 from kit.analyze.connection.google import THROUGH_GOOGLE
 from kit.analyze.connection.refusals import CAUSES, REFUSALS
-from kit.analyze.connection.unreachable import UNREACHABLE, WAY_CLOSED
+from kit.analyze.connection.unreachable import UNREACHABLE
 from kit.analyze.findings import Layer
 from kit.analyze.symptom import parse_symptom
 from kit.evidence.model import Frames

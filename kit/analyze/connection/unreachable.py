@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from kit.analyze.connection.causes import cause
+from kit.analyze.connection.causes import WAY_CLOSED, cause
 
 _NOTHING = r"(?!)"
 _SOCKET = "socket folder, socket file, socket connection"
 _POOLER = "A pooler (PgBouncer) answered: "
 
-# The words are those of kit.collect: a tunnel, a command or a token of whoever asks failed before any server was asked.
-WAY_CLOSED = cause(
-    "unreachable",
-    "way not open",
-    "",
-    r"^the way to the server did not open",
-    "The way to the server did not open, so the server was never asked.",
-    "Follow the message, then run again.",
-)
 UNREACHABLE = (
     WAY_CLOSED,
     cause(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kit.analyze.connection.causes import Kind
+from kit.analyze.connection.causes import WAY_CLOSED, Kind
 from kit.analyze.connection.failures import RUNGS, Failure, failures, kind_of
-from kit.analyze.connection.unreachable import WAY_CLOSED
 from kit.analyze.findings import Examined, Finding, Judgement, NotExamined, Subject
 from kit.checks import rows
 from kit.evidence.model import Frames

@@ -1,8 +1,8 @@
 """What a job under the service's own account collects: the database's answers, and what the service sees around it.
 
 It is printed, after the client of the protocol, into the collector of form `python`: Python 3.8, the standard library
-alone. Values of the environment are never printed, but four digits of their SHA-256: enough to tell two apart, too few
-to prove a guess of a password.
+alone. Values of the environment are never printed, but four digits of their SHA-256, enough to tell two apart: without the
+password in a connection string, and nothing of what is called a secret.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import time
 from datetime import datetime, timezone
@@ -25,6 +26,8 @@ LIMIT_SECONDS = 120.0
 LOCAL = "set local lock_timeout = '100ms'; set local statement_timeout = '8s'; set local search_path = ''"
 FOLDERS = ("/cloudsql", "/var/run/postgresql")
 MOST_FILES = 200
+SECRET_NAME = re.compile("pass|pwd|secret|token|key|credential|private|salt|signature|auth|cookie|session", re.IGNORECASE)
+PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*@|\bpassword\s*=\s*('(?:\\.|[^'\\])*'|\S+)", re.IGNORECASE | re.DOTALL)
 
 
 def main() -> int:
@@ -105,11 +108,19 @@ def _environment() -> list[list[Any]]:
 
 
 def _variable(name: str, value: str) -> list[Any]:
-    content = value.encode("utf-8", "surrogateescape")
+    content, comparable = value.encode("utf-8", "surrogateescape"), _comparable(name, value)
     is_odd = any(not sign.isprintable() or sign in "\ufeff\u00a0\u200b" for sign in value)
     is_wrapped = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    fingerprint = hashlib.sha256(content).hexdigest()[:4]
+    fingerprint = None if comparable is None else hashlib.sha256(comparable).hexdigest()[:4]
     return [name, len(content), fingerprint, value != value.strip(), is_odd, is_wrapped]
+
+
+def _comparable(name: str, value: str) -> bytes | None:
+    """Return what of the value may be compared: a connection string without its password, of a secret nothing."""
+    kept, passwords = PASSWORD.subn(r"\1", value)
+    if not passwords and "://" not in value and SECRET_NAME.search(name):
+        return None
+    return kept.encode("utf-8", "surrogateescape")
 
 
 def _sockets(given: dict[str, str]) -> list[list[Any]]:

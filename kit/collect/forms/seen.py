@@ -9,7 +9,7 @@ from kit.evidence.columns import Column
 ENVIRONMENT = (
     Column("variable_name", "string", data_class="identifier"),
     Column("value_bytes", "Int64", "bytes"),
-    Column("fingerprint", "string", "four digits of the value's SHA-256"),
+    Column("fingerprint", "string", "four digits of the value's SHA-256, without a password; NULL of a secret"),
     Column("has_outer_space", "boolean"),
     Column("has_invisible", "boolean"),
     Column("is_quoted", "boolean"),
